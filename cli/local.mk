@@ -1,0 +1,3 @@
+bin_PROGRAMS += pgdr
+pgdr_SOURCES = cli/main.c
+pgdr_LDADD = $(COMMON_LIBS) $(INIH_LIBS)

@@ -1,0 +1,50 @@
+#ifndef PGDR_COMMON_DIGEST_H
+#define PGDR_COMMON_DIGEST_H
+
+/*
+ * Digests: SHA-256 for what must not be forged or confused, CRC-32C for headers (and PostgreSQL's
+ * WAL), XXH3-64 for pages.
+ */
+
+#include "lib/common/err.h"
+
+#define SHA256_LEN 32
+#define SHA256_HEX_LEN 65 /* with the NUL */
+
+typedef struct Sha256 Sha256;
+/* A running SHA-256. One thread at a time. */
+Sha256 *sha256_new(void);
+void sha256_free(Sha256 *s);
+DEFINE_FREEP(Sha256, sha256_free)
+void sha256_reset(Sha256 *s);
+void sha256_add(Sha256 *s, const void *data, size_t len);
+/* The digest of all added so far; more may be added afterwards. */
+void sha256_result(Sha256 *s, uint8_t out[SHA256_LEN]);
+
+void sha256_of(const void *data, size_t len, uint8_t out[SHA256_LEN]);
+void hmac_sha256(const void *key, size_t key_len, const void *data, size_t len,
+                 uint8_t out[SHA256_LEN]);
+/* HKDF-SHA256 (RFC 5869), extract and expand. */
+void hkdf_sha256(const void *key, size_t key_len, const void *salt, size_t salt_len,
+                 const void *info, size_t info_len, void *out, size_t out_len);
+
+/* CRC-32C (Castagnoli) over several pieces: start with 0, pass the result on. */
+uint32_t crc32c(uint32_t crc, const void *data, size_t len);
+
+/*
+ * Hash of a stored page: XXH3-64 with a secret that belongs to the repository's key, so that
+ * nobody who can only write SQL can craft two pages with one hash; `number` is the page's number
+ * in its file (0 for a small file), so that a page in the wrong place is noticed.
+ */
+#define PAGE_SECRET_LEN 192
+uint64_t page_hash(const uint8_t secret[PAGE_SECRET_LEN], uint64_t number, const void *data,
+                   size_t len);
+
+/* True when all bytes are zero. */
+bool is_all_zero(const void *data, size_t len);
+/* Comparison in constant time. */
+bool secret_equal(const void *a, const void *b, size_t len);
+/* Overwrites a secret in memory. */
+void secret_wipe(void *p, size_t len);
+
+#endif

@@ -1,0 +1,61 @@
+#ifndef PGDR_STORAGE_DRIVERS_H
+#define PGDR_STORAGE_DRIVERS_H
+
+/* Every way to make a Storage. storage_free() on the outermost frees what it wraps. */
+
+#include "lib/common/progress.h"
+#include "lib/storage/storage.h"
+
+/* A directory. With `create`, it is made when missing; else ERR_NOT_FOUND with a hint. */
+MUST_CHECK ErrCode storage_posix_new(Storage **ret, const char *path, bool create, Err *err);
+
+/* Memory, for tests. `replace_silently`: put without STORAGE_OVERWRITE replaces, as S3 does. */
+Storage *storage_mem_new(bool replace_silently);
+/* Moves the mem driver's clock (it stands still otherwise). */
+void storage_mem_advance(Storage *mem, TimeUs by);
+
+typedef struct RetrySpec {
+    unsigned attempts;    /* in all, at least 1 */
+    TimeUs first_pause;   /* doubles each time, with jitter */
+    TimeUs longest_pause;
+    TimeUs total;         /* no new attempt after this long; 0: no bound */
+} RetrySpec;
+
+/* Repeats calls whose error a retry can help (err_can_retry). A listing goes on behind the last
+ * name it gave; a put that found ERR_EXISTS after a failed attempt compares what is there. */
+Storage *storage_retry_new(Storage *inner, const RetrySpec *spec);
+
+/* At most `bytes_per_second` over all threads, puts and gets together. */
+Storage *storage_throttle_new(Storage *inner, uint64_t bytes_per_second);
+
+/* --- faults, for tests --- */
+
+typedef enum StorageOp {
+    STORAGE_OP_PUT = 1,
+    STORAGE_OP_GET = 2,
+    STORAGE_OP_STAT = 4,
+    STORAGE_OP_LIST = 8,
+    STORAGE_OP_REMOVE = 16,
+    STORAGE_OP_NOW = 32,
+    STORAGE_OP_ANY = 63,
+} StorageOp;
+
+typedef struct FaultSpec {
+    StorageOp ops;         /* which calls count (a mask) */
+    const char *contains;  /* only names that contain this; NULL: all */
+    unsigned nth;          /* the first call that fails, from 1; 0: none */
+    unsigned times;        /* how many fail from there on; 0: all */
+    ErrCode code;          /* with what */
+    bool after_effect;     /* the call is done first, then its answer is lost */
+    /* Called before every call that counts, with no lock held (to interleave, pause, crash). */
+    void (*hook)(void *arg, StorageOp op, const char *name);
+    void *hook_arg;
+} FaultSpec;
+
+Storage *storage_fault_new(Storage *inner, const FaultSpec *spec);
+/* Counts afresh with another specification. */
+void storage_fault_set(Storage *fault, const FaultSpec *spec);
+/* Calls that counted so far. */
+unsigned storage_fault_calls(Storage *fault);
+
+#endif

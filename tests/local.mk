@@ -1,0 +1,3 @@
+if HAVE_CMOCKA
+include tests/unit/local.mk
+endif
