@@ -1,2 +1,25 @@
 noinst_LIBRARIES += lib/repo/librepo.a
-lib_repo_librepo_a_SOURCES =
+lib_repo_librepo_a_SOURCES = \
+	lib/repo/document.c \
+	lib/repo/expire.c \
+	lib/repo/file_map.c lib/repo/file_map.h \
+	lib/repo/format.h \
+	lib/repo/key.c lib/repo/key.h \
+	lib/repo/lease.c \
+	lib/repo/manifest.h \
+	lib/repo/manifest_read.c \
+	lib/repo/manifest_write.c \
+	lib/repo/map_pack.c lib/repo/map_pack.h \
+	lib/repo/name_set.c lib/repo/name_set.h \
+	lib/repo/object.h \
+	lib/repo/object_read.c \
+	lib/repo/object_write.c \
+	lib/repo/pack.h \
+	lib/repo/pack_read.c \
+	lib/repo/pack_write.c \
+	lib/repo/packs_list.c lib/repo/packs_list.h \
+	lib/repo/publish.c lib/repo/publish.h \
+	lib/repo/repo.c lib/repo/repo.h \
+	lib/repo/seal.c lib/repo/seal.h \
+	lib/repo/summary.c lib/repo/summary.h \
+	lib/repo/trash.c lib/repo/trash.h

@@ -1,0 +1,87 @@
+#include <string.h>
+
+#include "lib/repo/repo.h"
+
+#define DOCUMENT_LEVEL 3
+#define JSON_TEXT_MAX (16 * MIB)
+
+ErrCode document_put(Repo *r, const char *name, const char kind[KIND_LEN], const void *text,
+                     size_t len, StoragePutFlags flags, DocumentFacts *facts, Err *err)
+{
+    ObjectWriter *w AUTO(object_writer_freep) = object_writer_new(MIN(len, MIB) + 4 * KIB);
+    Compressor *c AUTO(compressor_freep) = compressor_new(DOCUMENT_LEVEL);
+    ObjectFacts object;
+    object_writer_begin(w, r->key, kind, name);
+    for (size_t off = 0; off < len; off += UNIT_RAW_MAX)
+        TRY(object_writer_add(w, c, (const uint8_t *)text + off, MIN(len - off, UNIT_RAW_MAX),
+                              NULL, err));
+    TRY(object_writer_finish(w, 0, NULL, &object, err));
+    TRY(repo_put(r, name, w, flags, err));
+    if (facts) {
+        facts->size = object.size;
+        memcpy(facts->sha256, object.sha256, SHA256_LEN);
+    }
+    return ERR_OK;
+}
+
+static ErrCode document_open(Repo *r, const char *name, const char kind[KIND_LEN], size_t limit,
+                             const Buf *bytes, Buf *text, Err *err)
+{
+    ObjectInfo info;
+    Buf table AUTO(buf_release) = {0};
+    Slice section;
+    UnitLens lens = {0};
+    TRY(object_parse(&r->keys, bytes->data, bytes->len, kind, &info, err));
+    UnitReader *units AUTO(unit_reader_freep) = unit_reader_new(&info, name);
+    Decompressor *d AUTO(decompressor_freep) = decompressor_new();
+    TRY(unit_reader_table(units, bytes->data + info.table_off, info.table_len, &table, err));
+    TRY(section_find(&table, SECTION_LEN, &section, err));
+    TRY(unit_lens_parse(section, info.units, info.table_off, &lens, err));
+    ErrCode rc = ERR_OK;
+    const uint8_t *at = bytes->data + sizeof(ObjectHeader);
+    size_t begin = text->len;
+    for (size_t i = 0; i < lens.n && rc == ERR_OK; i++) {
+        rc = unit_reader_append(units, d, i, at, lens.at[i], text, err);
+        at += lens.at[i];
+        if (rc == ERR_OK && text->len - begin > limit)
+            rc = err_set(err, ERR_LIMIT, "the text is larger than the %zu bytes allowed", limit);
+    }
+    vec_release(&lens);
+    return rc;
+}
+
+ErrCode document_get(Repo *r, const char *name, const char kind[KIND_LEN], size_t limit, Buf *text,
+                     DocumentFacts *facts, Err *err)
+{
+    Buf bytes AUTO(buf_release) = {0};
+    /* Stored is never more than raw and the envelope, but for incompressible text. */
+    TRY(repo_get(r, name, limit + limit / 64 + 64 * KIB, &bytes, err));
+    ErrCode rc = document_open(r, name, kind, limit, &bytes, text, err);
+    if (rc != ERR_OK)
+        return err_wrap(err, "cannot read '%s/%s' in '%s'", r->cluster, name, repo_url(r));
+    if (facts) {
+        facts->size = bytes.len;
+        sha256_of(bytes.data, bytes.len, facts->sha256);
+    }
+    return ERR_OK;
+}
+
+ErrCode document_put_json(Repo *r, const char *name, const char kind[KIND_LEN], const json_t *obj,
+                          StoragePutFlags flags, DocumentFacts *facts, Err *err)
+{
+    char *text AUTO(mem_freep) = json_dumps(obj, JSON_COMPACT | JSON_ENSURE_ASCII);
+    if (!text)
+        return err_set(err, ERR_INTERNAL, "cannot write '%s': text that is not UTF-8", name);
+    return document_put(r, name, kind, text, strlen(text), flags, facts, err);
+}
+
+ErrCode document_get_json(Repo *r, const char *name, const char kind[KIND_LEN], json_t **ret,
+                          DocumentFacts *facts, Err *err)
+{
+    Buf text AUTO(buf_release) = {0};
+    TRY(document_get(r, name, kind, JSON_TEXT_MAX, &text, facts, err));
+    ErrCode rc = json_parse_object(text.data, text.len, ret, err);
+    if (rc != ERR_OK)
+        return err_wrap(err, "cannot read '%s/%s' in '%s'", r->cluster, name, repo_url(r));
+    return ERR_OK;
+}

@@ -1,0 +1,45 @@
+#ifndef PGDR_REPO_KEY_H
+#define PGDR_REPO_KEY_H
+
+/*
+ * Keys of a repository. Every repository has at least one: 32 random bytes from which all else is
+ * derived. Without encryption it is stored in the clear and only gives the page hash its secret;
+ * with encryption it is stored wrapped. Every object names the key it was written under, keys are
+ * never overwritten or deleted, so every key ever made stays readable.
+ */
+
+#include "lib/common/cipher.h"
+#include "lib/common/digest.h"
+#include "lib/common/json.h"
+#include "lib/common/timeutil.h"
+#include "lib/repo/format.h"
+
+typedef struct RepoKey {
+    uint8_t id[KEY_ID_LEN];
+    uint8_t repo_id[REPO_ID_LEN];
+    uint8_t secret[CIPHER_KEY_LEN];
+    uint8_t page_secret[PAGE_SECRET_LEN];
+    uint8_t wal_name_key[CIPHER_KEY_LEN];
+    uint8_t cipher; /* CIPHER_NONE or CIPHER_AES_256_GCM */
+    TimeUs created;
+    json_t *wrap; /* the wrap it was read from or stored as; goes into every summary, too */
+} RepoKey;
+
+/* A new random key for a repository. */
+RepoKey *repo_key_new(const uint8_t repo_id[REPO_ID_LEN], uint8_t cipher, TimeUs now);
+void repo_key_free(RepoKey *k);
+DEFINE_FREEP(RepoKey, repo_key_free)
+
+/* Stores k->wrap without protection: {"wrap":"none","secret":…}. For CIPHER_NONE only. */
+void repo_key_wrap_plain(RepoKey *k);
+/* Reads a wrap. ERR_DAMAGED when it contradicts itself. */
+MUST_CHECK ErrCode repo_key_unwrap(const json_t *wrap, RepoKey **ret, Err *err);
+
+/* The key of one object: HKDF over its salt and its name relative to the cluster. */
+Cipher *repo_key_object_cipher(const RepoKey *k, const uint8_t salt[SALT_LEN], const char *name);
+
+#define WAL_DIGEST_LEN 33 /* 32 hexadecimal digits */
+/* The digest that stands in a WAL object's name: of the raw content, keyed when encrypted. */
+void repo_key_wal_digest(const RepoKey *k, const void *data, size_t len, char *out);
+
+#endif

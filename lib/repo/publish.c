@@ -1,0 +1,236 @@
+#include "lib/repo/publish.h"
+
+#include <string.h>
+
+#include "lib/common/log.h"
+#include "lib/repo/manifest.h"
+#include "lib/repo/name_set.h"
+#include "lib/repo/trash.h"
+
+/* All that the backup owns or uses: its manifest and the packs of its list. */
+static void used_names(const char *backup_id, const PacksList *packs, NameSet *set)
+{
+    name_set_add(set, backup_object_name(backup_id, "manifest"));
+    for (size_t i = 0; i < packs->own.n; i++)
+        name_set_add(set, pack_name(backup_id, packs->own.at[i].id));
+    for (size_t i = 0; i < packs->refs.n; i++)
+        for (size_t k = 0; k < packs->refs.at[i].packs.n; k++)
+            name_set_add(set, pack_name(packs->refs.at[i].backup_id,
+                                        packs->refs.at[i].packs.at[k].id));
+}
+
+/* A trash object that may be in its sweep: the writer stays away from half the grace period on,
+ * so that it need not agree with the sweeper about the exact moment. */
+static ErrCode check_trash(Repo *repo, NameSet *used, TimeUs grace, Err *err)
+{
+    TrashList trash = {0};
+    ErrCode rc = trash_read(repo, grace / 2, &trash, err);
+    for (size_t i = 0; i < trash.n && rc == ERR_OK; i++)
+        for (size_t k = 0; k < trash.at[i].names.n && rc == ERR_OK; k++)
+            if (name_set_has(used, trash.at[i].names.at[k])) {
+                rc = err_set(err, ERR_CANCELLED,
+                             "an expire (%s) is removing '%s', which this backup uses",
+                             trash.at[i].name, trash.at[i].names.at[k]);
+                err_hint(err, "run the backup again");
+            }
+    trash_list_release(&trash);
+    return rc;
+}
+
+/* --- every pack is there, with its size --- */
+
+typedef struct SizedName {
+    char *name;
+    uint64_t size;
+} SizedName;
+
+typedef struct PresenceCheck {
+    VEC(SizedName) want;
+    size_t at;
+    const char *wrong; /* points into want */
+} PresenceCheck;
+
+static int sized_name_compare(const void *a, const void *b)
+{
+    return strcmp(((const SizedName *)a)->name, ((const SizedName *)b)->name);
+}
+
+/* Both sides are sorted: walk them together. */
+static ErrCode presence_found(void *arg, const RepoEntry *e, Err *err)
+{
+    PresenceCheck *c = arg;
+    (void)err;
+    while (c->at < c->want.n && !c->wrong) {
+        const SizedName *want = &c->want.at[c->at];
+        int order = strcmp(want->name, e->name);
+        if (order > 0)
+            return ERR_OK;
+        c->at++;
+        if (order < 0 || want->size != e->stat.size)
+            c->wrong = want->name;
+        if (order == 0)
+            return ERR_OK;
+    }
+    return ERR_OK;
+}
+
+static ErrCode presence_check(Repo *repo, const char *backup_id, PresenceCheck *c, Err *err)
+{
+    char *prefix AUTO(mem_freep) = mem_printf("packs/%s/", backup_id);
+    RepoList list = {.prefix = prefix, .want_stat = true, .fn = presence_found, .arg = c};
+    if (!c->want.n)
+        return ERR_OK;
+    qsort(c->want.at, c->want.n, sizeof(c->want.at[0]), sized_name_compare);
+    TRY(repo_list(repo, &list, err));
+    if (!c->wrong && c->at < c->want.n)
+        c->wrong = c->want.at[c->at].name;
+    if (!c->wrong)
+        return ERR_OK;
+    err_set(err, ERR_CANCELLED, "'%s/%s' in '%s' is gone or has another size", repo->cluster,
+            c->wrong, repo_url(repo));
+    return err_hint(err, "run the backup again; 'pgdr verify' says whether older backups are whole");
+}
+
+static void presence_release(PresenceCheck *c)
+{
+    for (size_t i = 0; i < c->want.n; i++)
+        free(c->want.at[i].name);
+    vec_release(&c->want);
+}
+
+ErrCode packs_check_present(Repo *repo, const char *backup_id, const PacksList *packs,
+                            Err *err)
+{
+    PresenceCheck own AUTO(presence_release) = {.at = 0};
+    for (size_t i = 0; i < packs->own.n; i++)
+        vec_push(&own.want, (SizedName){pack_name(backup_id, packs->own.at[i].id),
+                                        packs->own.at[i].facts.size});
+    TRY(presence_check(repo, backup_id, &own, err));
+    for (size_t i = 0; i < packs->refs.n; i++) {
+        const PackRefs *r = &packs->refs.at[i];
+        PresenceCheck refs AUTO(presence_release) = {.at = 0};
+        for (size_t k = 0; k < r->packs.n; k++)
+            vec_push(&refs.want, (SizedName){pack_name(r->backup_id, r->packs.at[k].id),
+                                             r->packs.at[k].size});
+        TRY(presence_check(repo, r->backup_id, &refs, err));
+    }
+    return ERR_OK;
+}
+
+static ErrCode retract(Repo *repo, const char *summary, Err *err)
+{
+    Err second = {0};
+    if (repo_remove(repo, &summary, 1, &second) != ERR_OK) {
+        err_wrap(&second, "cannot take back '%s'", summary);
+        log_err(LOG_WARN, &second);
+    }
+    return err->code;
+}
+
+ErrCode backup_publish(Repo *repo, const BackupSummary *summary, const PacksList *packs,
+                       TimeUs grace, Err *err)
+{
+    NameSet used AUTO(name_set_release) = {.sorted = false};
+    NameSet own AUTO(name_set_release) = {.sorted = false};
+    char *manifest_name AUTO(mem_freep) = backup_object_name(summary->id, "manifest");
+    char *summary_name AUTO(mem_freep) = backup_object_name(summary->id, "summary");
+    StorageStat st;
+    used_names(summary->id, packs, &used);
+    name_set_add(&own, mem_strdup(manifest_name));
+
+    TRY(check_trash(repo, &used, grace, err));
+    TRY(packs_check_present(repo, summary->id, packs, err));
+    TRY(summary_put(repo, summary, err));
+    if (check_trash(repo, &own, grace, err) != ERR_OK)
+        return retract(repo, summary_name, err);
+    ErrCode rc = repo_stat(repo, manifest_name, &st, err);
+    if (rc == ERR_OK)
+        rc = repo_stat(repo, summary_name, &st, err);
+    if (rc == ERR_NOT_FOUND) {
+        err_set(err, ERR_CANCELLED, "an expire removed backup %s while it was being committed",
+                summary->id);
+        err_hint(err, "run the backup again");
+    }
+    return rc == ERR_OK ? ERR_OK : retract(repo, summary_name, err);
+}
+
+/* --- what is there --- */
+
+void backup_states_release(BackupStates *s)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        str_list_release(&s->at[i].deleted);
+        str_list_release(&s->at[i].objects);
+    }
+    vec_release(s);
+}
+
+typedef struct StateReader {
+    BackupStates *states;
+    StrList keeps; /* "<backup id>/<tombstone uuid>" */
+} StateReader;
+
+static ErrCode state_object(void *arg, const RepoEntry *e, Err *err)
+{
+    StateReader *r = arg;
+    const char *id = e->name + strlen("backups/"), *slash = strchr(id, '/');
+    (void)err;
+    if (!slash || slash - id != BACKUP_ID_LEN)
+        return err_set(err, ERR_VERSION, "'%s' is no object of a backup", e->name);
+    BackupState *s = r->states->n ? &r->states->at[r->states->n - 1] : NULL;
+    if (!s || strncmp(s->id, id, BACKUP_ID_LEN) != 0) {
+        vec_push(r->states, (BackupState){.manifest = false});
+        s = &r->states->at[r->states->n - 1];
+        memcpy(s->id, id, BACKUP_ID_LEN);
+        s->unknown = !backup_id_valid(s->id);
+    }
+    vec_push(&s->objects, mem_strdup(e->name));
+    const char *what = slash + 1;
+    if (strcmp(what, "manifest") == 0)
+        s->manifest = true;
+    else if (strcmp(what, "packs") == 0)
+        s->packs = true;
+    else if (strcmp(what, "summary") == 0)
+        s->summary = true;
+    else if (strncmp(what, "deleted-", 8) == 0)
+        vec_push(&s->deleted, mem_strdup(what + 8));
+    else if (strncmp(what, "kept-", 5) == 0)
+        vec_push(&r->keeps, mem_printf("%s/%s", s->id, what + 5));
+    else if (strncmp(what, "manifest.", 9) != 0)
+        s->unknown = true;
+    return ERR_OK;
+}
+
+/* Takes the tombstones out that a keep has cancelled. */
+static void cancel_kept(BackupState *s, NameSet *keeps)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < s->deleted.n; i++) {
+        char *keep AUTO(mem_freep) = mem_printf("%s/%s", s->id, s->deleted.at[i]);
+        if (name_set_has(keeps, keep))
+            free(s->deleted.at[i]);
+        else
+            s->deleted.at[left++] = s->deleted.at[i];
+    }
+    s->deleted.n = left;
+}
+
+ErrCode backup_states_read(Repo *repo, const char *backup_id, BackupStates *ret, Err *err)
+{
+    char *prefix AUTO(mem_freep) =
+        backup_id ? backup_object_name(backup_id, "") : mem_strdup("backups/");
+    BackupStates states = {0};
+    StateReader reader = {.states = &states};
+    RepoList list = {.prefix = prefix, .fn = state_object, .arg = &reader};
+    ErrCode rc = repo_list(repo, &list, err);
+    NameSet keeps AUTO(name_set_release) = {.names = reader.keeps};
+    if (rc != ERR_OK) {
+        backup_states_release(&states);
+        return rc;
+    }
+    for (size_t i = 0; i < states.n; i++)
+        cancel_kept(&states.at[i], &keeps);
+    backup_states_release(ret);
+    *ret = states;
+    return ERR_OK;
+}

@@ -1,0 +1,93 @@
+#ifndef PGDR_REPO_PUBLISH_H
+#define PGDR_REPO_PUBLISH_H
+
+/*
+ * How a backup comes into being, goes, and comes back. Several hosts may do any of this at once,
+ * pause for hours in between, or die: no clock of theirs and no lock takes part. The rules are in
+ * docs/repository-format.md ("Publishing and expiring"); tests/unit/test_protocol.c explores every
+ * interleaving of the functions below, with a crash at every storage call.
+ *
+ *  - A backup exists when its manifest and its summary both exist.
+ *  - A manifest's packs list, committed or not, protects what it names.
+ *  - What is to go is named in a trash object first, and goes after the grace period has passed by
+ *    the storage's own clock, after everything was looked at again.
+ */
+
+#include "lib/repo/packs_list.h"
+#include "lib/repo/summary.h"
+
+#define GRACE_DEFAULT (24 * 3600 * US_PER_SECOND)
+
+/*
+ * Commits a backup whose packs, packs list and manifest have been put (in this order). On success
+ * the backup exists and nothing that was condemned before can take it away. ERR_CANCELLED: an
+ * expire has overtaken this backup; it does not exist, and a new one must be taken.
+ */
+MUST_CHECK ErrCode backup_publish(Repo *repo, const BackupSummary *summary, const PacksList *packs,
+                                  TimeUs grace, Err *err);
+
+/* ERR_CANCELLED unless every pack the list names is there with its size: one listing a backup. */
+MUST_CHECK ErrCode packs_check_present(Repo *repo, const char *backup_id, const PacksList *packs,
+                                       Err *err);
+
+/* --- what is there --- */
+
+/* The objects below backups/<id>/, by one listing. */
+typedef struct BackupState {
+    char id[BACKUP_ID_LEN + 1];
+    bool manifest, packs, summary;
+    bool unknown;    /* an object that this version does not know: never delete anything */
+    StrList deleted; /* tombstones not cancelled by a keep */
+    StrList objects; /* all names, relative to the cluster */
+} BackupState;
+typedef VEC(BackupState) BackupStates;
+void backup_states_release(BackupStates *s);
+/* Of one backup, or (NULL) of all, sorted by id, that is by time. */
+MUST_CHECK ErrCode backup_states_read(Repo *repo, const char *backup_id, BackupStates *ret,
+                                      Err *err);
+static inline bool backup_exists(const BackupState *s)
+{
+    return s->manifest && s->summary;
+}
+
+/* --- expire --- */
+
+/*
+ * Condemns: puts a tombstone on every backup in `retire`, then one trash object that names all
+ * that is to go: the retired backups, and backups never committed and packs that no committed
+ * backup uses (unless a live lease names their backup). Deletes nothing. *ret_named: how many
+ * names; 0 when there was nothing to do.
+ */
+MUST_CHECK ErrCode expire_condemn(Repo *repo, const StrList *retire, size_t *ret_named, Err *err);
+
+/*
+ * Sweeps: for every trash object older than `grace`, reads every packs list again and removes what
+ * is still unused, retired or uncommitted: summaries, manifests, packs, the trash object. Anything
+ * that cannot be read means that nothing is removed.
+ */
+MUST_CHECK ErrCode expire_sweep(Repo *repo, TimeUs grace, size_t *ret_removed, Err *err);
+
+/*
+ * Takes a retirement back. ERR_REFUSED when the sweep may have begun, ERR_NOT_FOUND when objects
+ * are gone already.
+ */
+MUST_CHECK ErrCode backup_undelete(Repo *repo, const char *backup_id, TimeUs grace, Err *err);
+
+/* --- leases: courtesy, so that work in progress is not wasted --- */
+
+typedef struct Lease {
+    char name[64]; /* relative to the cluster */
+    json_t *body;
+} Lease;
+#define LEASE_LIVE (15 * 60 * US_PER_SECOND)
+/* `backups`: ids whose objects the holder uses or makes. `what`: "backup", "restore", … */
+MUST_CHECK ErrCode lease_take(Repo *repo, const char *what, const StrList *backups, Lease *ret,
+                              Err *err);
+/* To be called every few minutes. */
+MUST_CHECK ErrCode lease_renew(Repo *repo, const Lease *lease, Err *err);
+/* Best effort; the lease lapses by itself. */
+void lease_release(Repo *repo, Lease *lease);
+/* Ids named by live leases, appended, sorted. */
+MUST_CHECK ErrCode lease_backups(Repo *repo, StrList *ret, Err *err);
+
+#endif

@@ -1,0 +1,390 @@
+#include "lib/repo/repo.h"
+
+#include <ctype.h>
+#include <string.h>
+
+#include "lib/common/hex.h"
+#include "lib/common/log.h"
+
+#define KEYS_PREFIX "keys/"
+#define KEY_COPIES 3
+#define KEY_TEXT_MAX (64 * KIB)
+#define HINT_NAME "pgdr.json"
+
+static Repo *repo_new(Storage *storage, const RepoSpec *spec)
+{
+    Repo *r = NEW(Repo);
+    r->storage = storage;
+    r->name = mem_strdup(spec->name);
+    r->cluster = spec->cluster ? mem_strdup(spec->cluster) : NULL;
+    return r;
+}
+
+void repo_close(Repo *r)
+{
+    if (!r)
+        return;
+    for (size_t i = 0; i < r->keys.keys.n; i++)
+        repo_key_free(r->keys.keys.at[i]);
+    vec_release(&r->keys.keys);
+    storage_free(r->storage);
+    free(r->name);
+    free(r->cluster);
+    free(r);
+}
+
+/* --- keys: keys/<key id>/<wrap>.<copy> --- */
+
+/* A key object is read before any key is known: it is plain, and checked by its own digests. */
+static ErrCode key_read(Repo *r, const char *name, RepoKey **ret, Err *err)
+{
+    Buf bytes AUTO(buf_release) = {0};
+    Buf text AUTO(buf_release) = {0};
+    char kind[KIND_LEN + 1];
+    TRY(storage_get_all(r->storage, name, KEY_TEXT_MAX, &bytes, err));
+    TRY(object_check_bytes(bytes.data, bytes.len, kind, err));
+    if (memcmp(kind, KIND_KEY, KIND_LEN) != 0)
+        return err_set(err, ERR_DAMAGED, "the object is a %s where a key should be", kind);
+    Decompressor *d AUTO(decompressor_freep) = decompressor_new();
+    const uint8_t *unit = bytes.data + sizeof(ObjectHeader);
+    size_t unit_len, raw;
+    ObjectFooter f;
+    memcpy(&f, bytes.data + bytes.len - sizeof(f), sizeof(f));
+    unit_len = (size_t)f.table_off - sizeof(ObjectHeader);
+    TRY(frame_raw_size(unit, unit_len, KEY_TEXT_MAX, &raw, err));
+    TRY(decompressor_run(d, unit, unit_len, buf_reserve(&text, raw), raw, err));
+    json_t *wrap AUTO(json_decrefp) = NULL;
+    TRY(json_parse_object(text.data, raw, &wrap, err));
+    return repo_key_unwrap(wrap, ret, err);
+}
+
+static bool key_known(const Repo *r, const char *name)
+{
+    uint8_t id[KEY_ID_LEN];
+    return hex_parse(name + strlen(KEYS_PREFIX), '/', id, KEY_ID_LEN) &&
+           repo_keys_find(&r->keys, id) != NULL;
+}
+
+/* Reads every key; one good copy of each is enough, a damaged copy is worth a warning. */
+static ErrCode keys_read(Repo *r, Err *err)
+{
+    StrList names AUTO(str_list_release) = {0};
+    TRY(storage_list_names(r->storage, KEYS_PREFIX, false, &names, err));
+    Err last = {0};
+    for (size_t i = 0; i < names.n; i++) {
+        if (key_known(r, names.at[i]))
+            continue;
+        RepoKey *key = NULL;
+        Err why = {0};
+        ErrCode rc = key_read(r, names.at[i], &key, &why);
+        if (rc == ERR_OK) {
+            vec_push(&r->keys.keys, key);
+            continue;
+        }
+        last = why;
+        err_wrap(&last, "cannot read key '%s' of repository '%s' in '%s'", names.at[i], r->name,
+                 repo_url(r));
+        if (rc != ERR_DAMAGED) {
+            *err = last;
+            return rc;
+        }
+        log_err(LOG_WARN, &last);
+    }
+    for (size_t i = 0; i < r->keys.keys.n; i++) {
+        const RepoKey *k = r->keys.keys.at[i];
+        if (!r->key || k->created > r->key->created ||
+            (k->created == r->key->created && memcmp(k->id, r->key->id, KEY_ID_LEN) > 0))
+            r->key = k;
+    }
+    if (names.n && !r->key) {
+        *err = last;
+        return last.code;
+    }
+    return ERR_OK;
+}
+
+static ErrCode key_store(Repo *r, RepoKey *key, Err *err)
+{
+    char id[2 * KEY_ID_LEN + 1], wrap[33];
+    hex_format(key->id, KEY_ID_LEN, id);
+    random_name(wrap);
+    char *text AUTO(mem_freep) = json_dumps(key->wrap, JSON_COMPACT);
+    uint8_t cipher = key->cipher;
+    ErrCode rc = ERR_OK;
+    for (int copy = 1; copy <= KEY_COPIES && rc == ERR_OK; copy++) {
+        char *name AUTO(mem_freep) = mem_printf(KEYS_PREFIX "%s/%s.%d", id, wrap, copy);
+        ObjectWriter *w AUTO(object_writer_freep) = object_writer_new(4 * KIB);
+        Compressor *c AUTO(compressor_freep) = compressor_new(1);
+        ObjectFacts facts;
+        key->cipher = CIPHER_NONE; /* a key object is never sealed by its own key */
+        object_writer_begin(w, key, KIND_KEY, name);
+        key->cipher = cipher;
+        rc = object_writer_add(w, c, text, strlen(text), NULL, err);
+        if (rc == ERR_OK)
+            rc = object_writer_finish(w, 0, NULL, &facts, err);
+        int fd;
+        Slice bytes = object_writer_bytes(w, &fd);
+        if (rc == ERR_OK)
+            rc = storage_put_bytes(r->storage, name, bytes.data, bytes.len, STORAGE_CREATE, err);
+    }
+    return rc;
+}
+
+static const char *cipher_name(uint8_t cipher)
+{
+    return cipher == CIPHER_AES_256_GCM ? "aes-256-gcm" : "none";
+}
+
+/* The configuration decides: an attacker, or a mistake, cannot turn encryption off. */
+static ErrCode repo_check_cipher(const Repo *r, const RepoSpec *spec, Err *err)
+{
+    if (r->key->cipher == spec->cipher)
+        return ERR_OK;
+    err_set(err, ERR_CONFIG, "repository '%s' in '%s' has encryption = %s, the configuration says %s",
+            r->name, repo_url(r), cipher_name(r->key->cipher), cipher_name(spec->cipher));
+    return err_hint(err, "set \"encryption = %s\" in [repo %s] if that is what you expect; else "
+                         "this is not your repository",
+                    cipher_name(r->key->cipher), r->name);
+}
+
+ErrCode repo_open(Storage *storage, const RepoSpec *spec, Repo **ret, Err *err)
+{
+    Repo *r AUTO(repo_closep) = repo_new(storage, spec);
+    if (spec->cluster)
+        TRY(cluster_name_check(spec->cluster, err));
+    TRY(keys_read(r, err));
+    if (!r->key) {
+        err_set(err, ERR_NOT_FOUND, "there is no repository in '%s'", repo_url(r));
+        return err_hint(err, "check the url in [repo %s]; 'pgdr init' makes a new repository",
+                        r->name);
+    }
+    TRY(repo_check_cipher(r, spec, err));
+    *ret = steal_ptr(&r);
+    return ERR_OK;
+}
+
+/* --- init --- */
+
+static ErrCode found_something(void *arg, const StorageEntry *entry, Err *err)
+{
+    (void)arg;
+    return err_set(err, ERR_REFUSED, "%s", entry->name);
+}
+
+/* A new repository only in an empty place: what is there may be a repository whose keys are gone. */
+static ErrCode init_check_empty(Repo *r, Err *err)
+{
+    Err why = {0};
+    StorageList list = {.prefix = "", .by_level = true, .fn = found_something};
+    ErrCode rc = storage_list(r->storage, &list, &why);
+    if (rc == ERR_REFUSED) {
+        err_set(err, ERR_REFUSED, "'%s' is not empty (it holds '%s') and holds no key of a "
+                                  "repository",
+                repo_url(r), why.message);
+        return err_hint(err, "choose an empty place; if this was a repository, put its 'keys' "
+                             "folder back");
+    }
+    *err = why;
+    return rc;
+}
+
+static ErrCode init_write_hint(Repo *r, Err *err)
+{
+    char id[2 * REPO_ID_LEN + 1];
+    char *text AUTO(mem_freep) = mem_printf(
+        "{\"pgdr\":%d,\"repository\":\"%s\",\"encryption\":\"%s\","
+        "\"note\":\"a hint for people; nothing reads it\"}\n",
+        FORMAT_VERSION, hex_format(r->key->repo_id, REPO_ID_LEN, id), cipher_name(r->key->cipher));
+    ErrCode rc =
+        storage_put_bytes(r->storage, HINT_NAME, text, strlen(text), STORAGE_CREATE, err);
+    return rc == ERR_EXISTS ? ERR_OK : rc;
+}
+
+ErrCode repo_init(Storage *storage, const RepoSpec *spec, Repo **ret, bool *ret_existed, Err *err)
+{
+    Repo *r AUTO(repo_closep) = repo_new(storage, spec);
+    TRY(keys_read(r, err));
+    *ret_existed = r->key != NULL;
+    if (!r->key) {
+        TRY(init_check_empty(r, err));
+        uint8_t id[REPO_ID_LEN];
+        random_bytes(id, sizeof(id));
+        RepoKey *key AUTO(repo_key_freep) = repo_key_new(id, spec->cipher, time_now());
+        repo_key_wrap_plain(key);
+        TRY(key_store(r, key, err));
+        /* Read back what is there now: somebody else may have had the same idea. */
+        TRY(keys_read(r, err));
+        if (!r->key)
+            return err_set(err, ERR_DAMAGED, "'%s' does not list the key that was just written",
+                           repo_url(r));
+        TRY(init_write_hint(r, err));
+    }
+    TRY(repo_check_cipher(r, spec, err));
+    *ret = steal_ptr(&r);
+    return ERR_OK;
+}
+
+/* --- names and clusters --- */
+
+ErrCode cluster_name_check(const char *name, Err *err)
+{
+    size_t n = 0;
+    while (isalnum((unsigned char)name[n]) || (n && name[n] && strchr("._-", name[n])))
+        n++;
+    if (name[n] || n == 0 || n > 64)
+        return err_set(err, ERR_USAGE, "'%s' is not a cluster's name: 1 to 64 letters, digits, "
+                                       "'.', '_' and '-'", name);
+    if (strcmp(name, "keys") == 0 || strcmp(name, HINT_NAME) == 0)
+        return err_set(err, ERR_USAGE, "'%s' cannot be a cluster's name", name);
+    return ERR_OK;
+}
+
+ErrCode repo_list_clusters(Repo *r, StrList *ret, Err *err)
+{
+    StrList names AUTO(str_list_release) = {0};
+    TRY(storage_list_names(r->storage, "", true, &names, err));
+    for (size_t i = 0; i < names.n; i++) {
+        char *name = names.at[i];
+        size_t n = strlen(name);
+        if (name[n - 1] != '/' || strcmp(name, KEYS_PREFIX) == 0)
+            continue;
+        name[n - 1] = '\0';
+        vec_push(ret, mem_strdup(name));
+    }
+    return ERR_OK;
+}
+
+void repo_set_cluster(Repo *r, const char *cluster)
+{
+    free(r->cluster);
+    r->cluster = mem_strdup(cluster);
+}
+
+ErrCode repo_now(Repo *r, TimeUs *ret, Err *err)
+{
+    return storage_now(r->storage, ret, err);
+}
+
+char *repo_full_name(const Repo *r, const char *name)
+{
+    return mem_printf("%s/%s", r->cluster, name);
+}
+
+/* --- objects --- */
+
+ErrCode repo_put(Repo *r, const char *name, const ObjectWriter *w, StoragePutFlags flags, Err *err)
+{
+    char *full AUTO(mem_freep) = repo_full_name(r, name);
+    int fd;
+    Slice bytes = object_writer_bytes(w, &fd);
+    StorageSource src = {.parts = &bytes, .n = 1, .fd = -1, .size = bytes.len};
+    if (fd >= 0)
+        src = (StorageSource){.fd = fd, .size = object_writer_len(w)};
+    return storage_put(r->storage, full, &src, flags, err);
+}
+
+ErrCode repo_get(Repo *r, const char *name, size_t limit, Buf *out, Err *err)
+{
+    char *full AUTO(mem_freep) = repo_full_name(r, name);
+    return storage_get_all(r->storage, full, limit, out, err);
+}
+
+ErrCode repo_get_range(Repo *r, const char *name, uint64_t off, void *out, size_t len, Err *err)
+{
+    char *full AUTO(mem_freep) = repo_full_name(r, name);
+    StorageRead read = {.off = off, .len = len, .data = out};
+    TRY(storage_get(r->storage, full, &read, err));
+    if (read.got == len)
+        return ERR_OK;
+    return err_set(err, ERR_DAMAGED, "'%s' in '%s' is cut off: %llu bytes instead of at least %llu",
+                   full, repo_url(r), (unsigned long long)read.size,
+                   (unsigned long long)(off + len));
+}
+
+#define TAIL_GUESS (64 * KIB)
+
+static ErrCode get_table(Repo *r, const char *full, const char *name, const char kind[KIND_LEN],
+                         ObjectInfo *info, Buf *table, Err *err)
+{
+    Buf tail AUTO(buf_release) = {0};
+    StorageRead read = {.from_end = true, .len = TAIL_GUESS, .data = buf_reserve(&tail, TAIL_GUESS)};
+    TRY(storage_get(r->storage, full, &read, err));
+    if (read.got < sizeof(ObjectFooter))
+        return err_set(err, ERR_DAMAGED, "the object is cut off");
+    const uint8_t *end = tail.data + read.got;
+    TRY(object_footer_parse(&r->keys, end - sizeof(ObjectFooter), read.size, kind, info, err));
+    UnitReader *units AUTO(unit_reader_freep) = unit_reader_new(info, name);
+    if (info->table_off >= read.size - read.got)
+        return unit_reader_table(units, end - (read.size - info->table_off), info->table_len,
+                                 table, err);
+    StorageRead rest = {.off = info->table_off, .len = info->table_len};
+    Buf stored AUTO(buf_release) = {0};
+    rest.data = buf_reserve(&stored, rest.len);
+    TRY(storage_get(r->storage, full, &rest, err));
+    return unit_reader_table(units, stored.data, rest.got, table, err);
+}
+
+ErrCode repo_get_table(Repo *r, const char *name, const char kind[KIND_LEN], ObjectInfo *ret,
+                       Buf *ret_table, Err *err)
+{
+    char *full AUTO(mem_freep) = repo_full_name(r, name);
+    ErrCode rc = get_table(r, full, name, kind, ret, ret_table, err);
+    if (rc == ERR_DAMAGED || rc == ERR_VERSION || rc == ERR_WRONG_KEY)
+        err_wrap(err, "cannot read the table of '%s' in '%s'", full, repo_url(r));
+    return rc;
+}
+
+ErrCode repo_stat(Repo *r, const char *name, StorageStat *ret, Err *err)
+{
+    char *full AUTO(mem_freep) = repo_full_name(r, name);
+    return storage_stat(r->storage, full, ret, err);
+}
+
+ErrCode repo_remove(Repo *r, const char *const *names, size_t n, Err *err)
+{
+    StrList full AUTO(str_list_release) = {0};
+    for (size_t i = 0; i < n; i++)
+        vec_push(&full, repo_full_name(r, names[i]));
+    return storage_remove(r->storage, (const char *const *)full.at, n, err);
+}
+
+typedef struct ListAdapter {
+    const RepoList *list;
+    size_t cut; /* bytes of "<cluster>/" */
+} ListAdapter;
+
+static ErrCode list_adapt(void *arg, const StorageEntry *entry, Err *err)
+{
+    const ListAdapter *a = arg;
+    RepoEntry e = {
+        .name = entry->name + a->cut, .is_prefix = entry->is_prefix, .stat = entry->stat};
+    return a->list->fn(a->list->arg, &e, err);
+}
+
+ErrCode repo_list(Repo *r, const RepoList *list, Err *err)
+{
+    char *prefix AUTO(mem_freep) = repo_full_name(r, list->prefix);
+    char *after AUTO(mem_freep) = list->after ? repo_full_name(r, list->after) : NULL;
+    ListAdapter adapter = {.list = list, .cut = strlen(r->cluster) + 1};
+    StorageList inner = {.prefix = prefix,
+                         .after = after,
+                         .by_level = list->by_level,
+                         .want_stat = list->want_stat,
+                         .fn = list_adapt,
+                         .arg = &adapter};
+    return storage_list(r->storage, &inner, err);
+}
+
+static ErrCode list_push(void *arg, const RepoEntry *entry, Err *err)
+{
+    StrList *names = arg;
+    (void)err;
+    vec_push(names, mem_strdup(entry->name));
+    return ERR_OK;
+}
+
+ErrCode repo_list_names(Repo *r, const char *prefix, bool by_level, StrList *ret, Err *err)
+{
+    RepoList list = {.prefix = prefix, .by_level = by_level, .fn = list_push, .arg = ret};
+    return repo_list(r, &list, err);
+}
