@@ -22,4 +22,5 @@ lib_repo_librepo_a_SOURCES = \
 	lib/repo/repo.c lib/repo/repo.h \
 	lib/repo/seal.c lib/repo/seal.h \
 	lib/repo/summary.c lib/repo/summary.h \
-	lib/repo/trash.c lib/repo/trash.h
+	lib/repo/trash.c lib/repo/trash.h \
+	lib/repo/wal_store.c lib/repo/wal_store.h
