@@ -27,6 +27,7 @@
 #define KIND_PACK "PGDRPACK"     /* frames of pages and of small files */
 #define KIND_MAPS "PGDRMAPS"     /* file maps */
 #define KIND_WAL "PGDRWAL1"      /* one file of pg_wal with its index */
+#define KIND_TAIL "PGDRTAIL"     /* the beginning of a segment that is not finished */
 #define KIND_MANIFEST "PGDRMANI" /* JSON lines */
 #define KIND_PACKS "PGDRPLST"    /* JSON lines */
 #define KIND_SUMMARY "PGDRSUMM"  /* JSON */

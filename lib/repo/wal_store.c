@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "lib/common/hex.h"
+#include "lib/common/log.h"
 
 #define SEG_SIZE_USUAL ((uint32_t)16 << 20)
 #define DIR_DIGITS 16
@@ -49,13 +50,16 @@ char *wal_object_name(const WalStore *s, const char *file, const char *digest)
 static ErrCode found_push(void *arg, const RepoEntry *e, Err *err)
 {
     WalFoundList *list = arg;
+    (void)err;
     const char *name = strrchr(e->name, '/') + 1;
     size_t len = strlen(name);
     WalFound f = {.stat = e->stat};
     size_t digits = WAL_DIGEST_LEN - 1;
     if (len <= digits + 1 || len - digits - 1 >= WAL_FILE_MAX || name[len - digits - 1] != '-' ||
-        !hex_is_lower(name + len - digits, digits))
-        return err_set(err, ERR_DAMAGED, "'%s' is not the name of a WAL object", e->name);
+        !hex_is_lower(name + len - digits, digits)) {
+        log_debug("'%s' is not the name of a WAL object: passed over", e->name);
+        return ERR_OK;
+    }
     memcpy(f.file, name, len - digits - 1);
     memcpy(f.digest, name + len - digits, WAL_DIGEST_LEN);
     vec_push(list, f);

@@ -1,0 +1,34 @@
+#ifndef PGDR_CATALOG_LINEAGE_H
+#define PGDR_CATALOG_LINEAGE_H
+
+/* The timelines of one system as its repository knows them: which descends from which, and where. */
+
+#include "lib/pg/timeline.h"
+#include "lib/pg/wal_name.h"
+#include "lib/repo/wal_store.h"
+
+typedef struct LineageStep {
+    uint32_t tli;
+    TimelinePath path; /* that ends on tli */
+} LineageStep;
+
+typedef struct Lineage {
+    VEC(LineageStep) steps; /* one for every history file, ascending by timeline */
+} Lineage;
+
+void lineage_release(Lineage *l);
+/* Reads every history file. Two contents under one name: ERR_CONFLICT naming both. */
+MUST_CHECK ErrCode lineage_read(WalStore *s, Lineage *ret, Err *err);
+/* The same from what another tool or a cache holds: adds one history file. */
+MUST_CHECK ErrCode lineage_add(Lineage *l, uint32_t tli, const char *text, size_t len, Err *err);
+
+/* The path that ends on `tli`. A timeline without a history file is a path of its own when it is
+ * 1; else ERR_NOT_FOUND. */
+MUST_CHECK ErrCode lineage_path(const Lineage *l, uint32_t tli, TimelinePath *ret, Err *err);
+/* The timeline that PostgreSQL's "latest" means for a server on `tli`: the newest one whose path
+ * goes over it. */
+uint32_t lineage_latest(const Lineage *l, uint32_t tli);
+/* The next timeline number nobody has taken. */
+uint32_t lineage_next_free(const Lineage *l);
+
+#endif
