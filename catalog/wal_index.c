@@ -74,7 +74,8 @@ static void index_xlog(WalIndex *x, const PgVersion *v, const WalRecord *r)
     Lsn start;
     if (wal_record_checkpoint(v, r, &ckpt))
         index_event(x, WAL_EVENT_CHECKPOINT, r,
-                    (WalIndexEvent){.time = ckpt.time, .number = ckpt.redo});
+                    (WalIndexEvent){
+                        .time = ckpt.time, .number = ckpt.redo, .next_xid = ckpt.next_xid});
     else if (wal_record_restore_point(r, &time, name))
         index_event(x, WAL_EVENT_RESTORE_POINT, r,
                     (WalIndexEvent){.time = time, .text = mem_strdup(name)});
@@ -270,6 +271,7 @@ static void encode_events(const WalIndex *x, Buf *sections)
         buf_append_varint(&body, e->end - e->lsn);
         buf_append_zigzag(&body, e->time);
         buf_append_varint(&body, e->number);
+        buf_append_varint(&body, e->next_xid);
         buf_append_varint(&body, e->text ? strlen(e->text) + 1 : 0);
         if (e->text)
             buf_append_str(&body, e->text);
@@ -301,6 +303,7 @@ static bool decode_event(Cursor *all, WalIndex *x)
     e.end = e.lsn + cursor_varint(&c);
     e.time = cursor_zigzag(&c);
     e.number = cursor_varint(&c);
+    e.next_xid = cursor_varint(&c);
     uint64_t text = cursor_varint(&c);
     const uint8_t *bytes = text ? cursor_read(&c, text - 1) : NULL;
     e.rel.spc = cursor_u32(&c);

@@ -38,6 +38,7 @@ typedef struct WalIndexEvent {
     TimeUs time;     /* restore point, checkpoint, end of recovery; else 0 */
     char *text;      /* restore point: its name; tablespace: its path; else NULL */
     uint64_t number; /* tablespace: oid; backup end: its start LSN; checkpoint: redo */
+    uint64_t next_xid; /* checkpoint: with epoch */
     RelLocator rel;  /* init fork */
     WalParameters parameters;
 } WalIndexEvent;

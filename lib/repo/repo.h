@@ -40,6 +40,16 @@ static inline void repo_closep(Repo **r)
     *r = NULL;
 }
 
+/*
+ * Several repositories, opened when they are needed: one that cannot be opened does not keep work
+ * from the others.
+ */
+typedef struct RepoSource {
+    unsigned n;
+    ErrCode (*open)(void *arg, unsigned i, Repo **ret, Err *err);
+    void *arg;
+} RepoSource;
+
 static inline const char *repo_url(const Repo *r)
 {
     return r->storage->url;

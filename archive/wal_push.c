@@ -1,0 +1,63 @@
+#include "archive/wal_push.h"
+
+#include <string.h>
+
+#include "lib/common/file.h"
+#include "lib/common/log.h"
+
+static ErrCode push_refuse_unfinished(const WalFile *f, const PgControl *control, Err *err)
+{
+    if (f->name.kind != WAL_NAME_SEGMENT || f->check.complete ||
+        control->state == PG_STATE_IN_ARCHIVE_RECOVERY ||
+        control->state == PG_STATE_SHUTDOWNED_IN_RECOVERY)
+        return ERR_OK;
+    err_set(err, ERR_DAMAGED, "segment %s is not whole: %s", f->file, f->check.why);
+    return err_hint(err, "PostgreSQL has finished this segment, so its file was damaged since; "
+                         "check the disk, take a new backup, and only then rename "
+                         "pg_wal/archive_status/%s.ready to .done", f->file);
+}
+
+static ErrCode push_to(const WalPushSpec *spec, unsigned i, const WalFile *f, Compressor *c, Err *err)
+{
+    Repo *repo AUTO(repo_closep) = NULL;
+    WalStored stored;
+    WalStore store;
+    TRY(spec->repos->open(spec->repos->arg, i, &repo, err));
+    wal_store_init(&store, repo, f->system_id, f->seg_size);
+    TRY(wal_file_store(&store, f, c, &stored, err));
+    if (stored == WAL_STORED_AGAIN)
+        log_info("%s is in '%s' already, with the same content", f->file, repo_url(repo));
+    return ERR_OK;
+}
+
+ErrCode wal_push(const WalPushSpec *spec, Err *err)
+{
+    PgControl control;
+    WalFile f AUTO(wal_file_release) = {.data = NULL};
+    TRY(control_read(spec->data_dir, &control, NULL, err));
+    char *path AUTO(mem_freep) = spec->path[0] == '/' ? mem_strdup(spec->path)
+                                                      : path_join(spec->data_dir, spec->path);
+    char *wal_dir AUTO(mem_freep) = path_parent(path);
+    const char *file = strrchr(path, '/') + 1;
+    WalFileSpec load = {.path = path, .file = file, .wal_dir = wal_dir, .control = &control};
+    TRY(wal_file_load(&load, &f, err));
+    TRY(push_refuse_unfinished(&f, &control, err));
+
+    Compressor *c AUTO(compressor_freep) = compressor_new(spec->level);
+    ErrCode rc = ERR_OK;
+    unsigned done = 0;
+    for (unsigned i = 0; i < spec->repos->n; i++) {
+        Err one = {0};
+        ErrCode got = push_to(spec, i, &f, c, &one);
+        done += got == ERR_OK;
+        if (got == ERR_OK)
+            continue;
+        if (rc != ERR_OK)
+            log_err(LOG_ERROR, err); /* the last one is returned, the others are logged */
+        rc = got;
+        *err = one;
+    }
+    if (rc != ERR_OK && done)
+        err_wrap(err, "%s was stored in %u of %u repositories", f.file, done, spec->repos->n);
+    return rc;
+}

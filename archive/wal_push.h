@@ -1,0 +1,25 @@
+#ifndef PGDR_ARCHIVE_WAL_PUSH_H
+#define PGDR_ARCHIVE_WAL_PUSH_H
+
+/*
+ * archive_command: success means that the file is durable in every repository. WAL is never
+ * dropped, and nothing that is there is ever replaced by other content.
+ */
+
+#include "catalog/wal_publish.h"
+
+typedef struct WalPushSpec {
+    const char *path;     /* %p: relative to the data directory, or absolute */
+    const char *data_dir; /* where global/pg_control is */
+    const RepoSource *repos;
+    int level; /* of compression, 0: the default */
+} WalPushSpec;
+
+/*
+ * Pushes one file to all repositories; all are tried before the first failure is reported. An
+ * unfinished segment from a server in recovery is kept as a tail object; from any other server it
+ * is refused as damaged, since PostgreSQL archives only what it has finished.
+ */
+MUST_CHECK ErrCode wal_push(const WalPushSpec *spec, Err *err);
+
+#endif

@@ -1,0 +1,64 @@
+#ifndef PGDR_CATALOG_WAL_PUBLISH_H
+#define PGDR_CATALOG_WAL_PUBLISH_H
+
+/*
+ * From a file of pg_wal to a WAL object. The file is read and judged once (wal_file_load), then
+ * stored in every repository that archives (wal_file_store).
+ *
+ * A segment becomes a finished object only when its records are valid to the last byte or end in a
+ * switch. Anything shorter is the tail of a segment that another server may still be writing: it
+ * is stored as a tail object, never under the segment's name, which would keep the real one out.
+ */
+
+#include "catalog/wal_index.h"
+#include "lib/pg/control.h"
+#include "lib/pg/wal_name.h"
+#include "lib/repo/wal_store.h"
+
+typedef struct WalFileSpec {
+    const char *path;         /* where the file is */
+    const char *file;         /* its name in pg_wal */
+    const char *wal_dir;      /* where its .history is looked for; may be NULL */
+    const PgControl *control; /* of the server that it must belong to */
+} WalFileSpec;
+
+typedef struct WalFile {
+    char file[WAL_FILE_MAX];
+    WalName name;
+    uint64_t system_id;
+    uint32_t seg_size;
+    uint8_t *data; /* the content; on the heap, or mapped */
+    size_t len;
+    bool mapped;
+    bool is_segment;       /* a segment or .partial: `check` and `index` are set */
+    WalSegmentCheck check;
+    WalIndex index;
+} WalFile;
+
+/*
+ * Reads and judges. Refuses (ERR_MISMATCH) WAL of another system, version, segment size, position
+ * or timeline, and (ERR_DAMAGED) a file that is empty, zero, cut off, or no WAL.
+ */
+MUST_CHECK ErrCode wal_file_load(const WalFileSpec *spec, WalFile *ret, Err *err);
+void wal_file_release(WalFile *f);
+
+typedef enum WalStored {
+    WAL_STORED,       /* written now */
+    WAL_STORED_AGAIN, /* the same content was there already, and is whole */
+    WAL_STORED_TAIL,  /* not complete: stored as a tail object */
+} WalStored;
+
+/*
+ * Stores a loaded file in one repository, durably.
+ *
+ * ERR_CONFLICT when the name is there with other content: both are named, and a segment's timeline
+ * is frozen: nothing later of it is taken or trusted until an operator has resolved it. The same
+ * error for any file of a frozen timeline.
+ */
+MUST_CHECK ErrCode wal_file_store(WalStore *store, const WalFile *f, Compressor *c,
+                                  WalStored *ret, Err *err);
+
+/* ERR_CONFLICT, saying what to do, when the timeline is frozen at or before `segno`. */
+MUST_CHECK ErrCode wal_check_frozen(WalStore *store, uint32_t tli, uint64_t segno, Err *err);
+
+#endif
