@@ -1,4 +1,9 @@
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "lib/common/hex.h"
 #include "lib/common/log.h"
@@ -6,44 +11,98 @@
 
 #define LEASE_PREFIX "leases/"
 
-ErrCode lease_take(Repo *repo, const char *what, const StrList *backups, Lease *ret, Err *err)
+/* A third of what makes it lapse, and rare enough for versioned buckets. */
+#define RENEW_EVERY (LEASE_LIVE / 3)
+
+struct Lease {
+    Repo *repo;
+    char name[64]; /* relative to the cluster */
+    json_t *body;
+    pthread_t thread;
+    bool started, stop;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+};
+
+static void lease_free(Lease *l)
 {
-    Lease lease;
+    if (!l)
+        return;
+    json_decref(l->body);
+    pthread_mutex_destroy(&l->lock);
+    pthread_cond_destroy(&l->wake);
+    free(l);
+}
+DEFINE_FREEP(Lease, lease_free)
+
+static bool lease_wait(Lease *l)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += RENEW_EVERY / US_PER_SECOND;
+    pthread_mutex_lock(&l->lock);
+    int rc = 0;
+    while (!l->stop && rc != ETIMEDOUT)
+        rc = pthread_cond_timedwait(&l->wake, &l->lock, &until);
+    bool stop = l->stop;
+    pthread_mutex_unlock(&l->lock);
+    return !stop;
+}
+
+static void *lease_main(void *arg)
+{
+    Lease *l = arg;
+    while (lease_wait(l)) {
+        Err err = {0};
+        if (document_put_json(l->repo, l->name, KIND_MARK, l->body, STORAGE_OVERWRITE, NULL,
+                              &err) != ERR_OK) {
+            err_wrap(&err, "cannot renew the lease");
+            log_err(LOG_INFO, &err);
+        }
+    }
+    return NULL;
+}
+
+ErrCode lease_take(Repo *repo, const char *what, const StrList *backups, Lease **ret, Err *err)
+{
+    Lease *l AUTO(lease_freep) = NEW(Lease);
     char uuid[33], host[256] = "";
     gethostname(host, sizeof(host) - 1);
-    snprintf(lease.name, sizeof(lease.name), LEASE_PREFIX "%s", random_name(uuid));
+    pthread_mutex_init(&l->lock, NULL);
+    pthread_cond_init(&l->wake, NULL);
+    l->repo = repo;
+    snprintf(l->name, sizeof(l->name), LEASE_PREFIX "%s", random_name(uuid));
     json_t *ids = json_array();
     for (size_t i = 0; i < backups->n; i++)
         json_array_append_new(ids, json_string(backups->at[i]));
-    lease.body = json_pack("{s:s,s:s,s:i,s:I,s:o}", "what", what, "host",
-                           utf8_valid(host, strlen(host)) ? host : "?", "pid", (int)getpid(),
-                           "since", (json_int_t)time_now(), "backups", ids);
-    ErrCode rc = document_put_json(repo, lease.name, KIND_MARK, lease.body, STORAGE_CREATE, NULL,
-                                   err);
-    if (rc != ERR_OK) {
-        json_decref(lease.body);
-        return rc;
-    }
-    *ret = lease;
+    l->body = json_pack("{s:s,s:s,s:i,s:I,s:o}", "what", what, "host",
+                        utf8_valid(host, strlen(host)) ? host : "?", "pid", (int)getpid(),
+                        "since", (json_int_t)time_now(), "backups", ids);
+    TRY(document_put_json(repo, l->name, KIND_MARK, l->body, STORAGE_CREATE, NULL, err));
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old); /* signals are for the main thread */
+    l->started = pthread_create(&l->thread, NULL, lease_main, l) == 0;
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    *ret = steal_ptr(&l);
     return ERR_OK;
 }
 
-ErrCode lease_renew(Repo *repo, const Lease *lease, Err *err)
-{
-    return document_put_json(repo, lease->name, KIND_MARK, lease->body, STORAGE_OVERWRITE, NULL,
-                             err);
-}
-
-void lease_release(Repo *repo, Lease *lease)
+void lease_release(Lease *l)
 {
     Err err = {0};
-    const char *name = lease->name;
-    if (!lease->body)
+    if (!l)
         return;
-    if (repo_remove(repo, &name, 1, &err) != ERR_OK)
+    pthread_mutex_lock(&l->lock);
+    l->stop = true;
+    pthread_cond_signal(&l->wake);
+    pthread_mutex_unlock(&l->lock);
+    if (l->started)
+        pthread_join(l->thread, NULL);
+    const char *name = l->name;
+    if (repo_remove(l->repo, &name, 1, &err) != ERR_OK)
         log_err(LOG_DEBUG, &err);
-    json_decref(lease->body);
-    lease->body = NULL;
+    lease_free(l);
 }
 
 typedef struct LeaseListing {

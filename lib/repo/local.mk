@@ -18,6 +18,7 @@ lib_repo_librepo_a_SOURCES = \
 	lib/repo/pack_read.c \
 	lib/repo/pack_write.c \
 	lib/repo/packs_list.c lib/repo/packs_list.h \
+	lib/repo/page_reader.c lib/repo/page_reader.h \
 	lib/repo/publish.c lib/repo/publish.h \
 	lib/repo/repo.c lib/repo/repo.h \
 	lib/repo/seal.c lib/repo/seal.h \

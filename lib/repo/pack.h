@@ -40,6 +40,7 @@ DEFINE_FREEP(PackWriter, pack_writer_free)
 /* Begins pack `id` of a backup, reusing the memory of the one before. */
 void pack_writer_begin(PackWriter *w, const RepoKey *key, const char *backup_id, PackId id);
 bool pack_writer_empty(const PackWriter *w);
+uint32_t pack_writer_number(const PackWriter *w);
 /* Whether a unit of `raw_len` bytes still fits below PACK_STORED_MAX. */
 bool pack_writer_fits(const PackWriter *w, size_t raw_len);
 

@@ -96,6 +96,11 @@ bool pack_writer_empty(const PackWriter *w)
     return object_writer_units(w->object) == 0;
 }
 
+uint32_t pack_writer_number(const PackWriter *w)
+{
+    return w->id.number;
+}
+
 bool pack_writer_fits(const PackWriter *w, size_t raw_len)
 {
     size_t table = w->slots_rle.len + w->owner.len + w->hashes.len + w->small_hashes.len +

@@ -75,18 +75,14 @@ MUST_CHECK ErrCode backup_undelete(Repo *repo, const char *backup_id, TimeUs gra
 
 /* --- leases: courtesy, so that work in progress is not wasted --- */
 
-typedef struct Lease {
-    char name[64]; /* relative to the cluster */
-    json_t *body;
-} Lease;
 #define LEASE_LIVE (15 * 60 * US_PER_SECOND)
-/* `backups`: ids whose objects the holder uses or makes. `what`: "backup", "restore", … */
-MUST_CHECK ErrCode lease_take(Repo *repo, const char *what, const StrList *backups, Lease *ret,
+typedef struct Lease Lease;
+/* `backups`: ids whose objects the holder uses or makes. `what`: "backup", "restore", … A thread
+ * renews the lease until it is released; a failure to do so is only logged. */
+MUST_CHECK ErrCode lease_take(Repo *repo, const char *what, const StrList *backups, Lease **ret,
                               Err *err);
-/* To be called every few minutes. */
-MUST_CHECK ErrCode lease_renew(Repo *repo, const Lease *lease, Err *err);
-/* Best effort; the lease lapses by itself. */
-void lease_release(Repo *repo, Lease *lease);
+/* Best effort: a lease lapses by itself. NULL-safe. */
+void lease_release(Lease *lease);
 /* Ids named by live leases, appended, sorted. */
 MUST_CHECK ErrCode lease_backups(Repo *repo, StrList *ret, Err *err);
 
