@@ -126,7 +126,11 @@ typedef struct PackStream {
     uint64_t last_slot; /* the last one wanted from here */
     uint32_t unit;      /* the one in raw; UINT32_MAX: none */
     Buf raw;
+    size_t ahead;  /* small files: bytes to read at once, while units come in order */
+    uint64_t used; /* small files: when, by the reader's own count */
 } PackStream;
+
+#define SMALL_STREAMS 8
 
 struct PageReader {
     Repo *repo;
@@ -140,7 +144,8 @@ struct PageReader {
     uint64_t file_size, page, until;
     size_t run;
     VEC(PackStream) streams; /* one a source of the map */
-    PackStream small;
+    PackStream small[SMALL_STREAMS];
+    uint64_t clock;
 };
 
 PageReader *page_reader_new(Repo *repo, PackTables *tables, size_t memory)
@@ -150,7 +155,8 @@ PageReader *page_reader_new(Repo *repo, PackTables *tables, size_t memory)
     r->tables = tables;
     r->memory = memory;
     r->decompressor = decompressor_new();
-    r->small.unit = UINT32_MAX;
+    for (int i = 0; i < SMALL_STREAMS; i++)
+        r->small[i].unit = UINT32_MAX;
     return r;
 }
 
@@ -163,6 +169,7 @@ static void stream_close(PageReader *r, PackStream *s)
     s->units = NULL;
     s->chunk.len = s->raw.len = 0;
     s->unit = UINT32_MAX;
+    s->ahead = 0;
 }
 
 static void stream_release(PageReader *r, PackStream *s)
@@ -179,7 +186,8 @@ void page_reader_free(PageReader *r)
     for (size_t i = 0; i < r->streams.n; i++)
         stream_release(r, &r->streams.at[i]);
     vec_release(&r->streams);
-    stream_release(r, &r->small);
+    for (int i = 0; i < SMALL_STREAMS; i++)
+        stream_release(r, &r->small[i]);
     decompressor_free(r->decompressor);
     free(r);
 }
@@ -359,7 +367,7 @@ ErrCode page_reader_next(PageReader *r, void *out, uint64_t n, uint64_t *ret_pag
         }
         const MapSource *source = &r->map->sources.at[run->source - 1];
         PackStream *s = &r->streams.at[run->source - 1];
-        uint64_t got;
+        uint64_t got = 0;
         TRY(stream_open(r, s, r->ids->at[source->backup], source->pack, err));
         if (read_pages(r, s, run, (uint8_t *)out + done * r->page_size, n - done, &got, err) !=
             ERR_OK)
@@ -369,6 +377,11 @@ ErrCode page_reader_next(PageReader *r, void *out, uint64_t n, uint64_t *ret_pag
     }
     *ret_pages = done;
     return ERR_OK;
+}
+
+void page_reader_skip(PageReader *r, uint64_t n)
+{
+    r->page += n;
 }
 
 ErrCode page_reader_same(PageReader *r, uint64_t page, const void *data, size_t len,
@@ -395,6 +408,24 @@ ErrCode page_reader_same(PageReader *r, uint64_t page, const void *data, size_t 
 
 /* --- small files --- */
 
+/* The open pack, or the one not used for longest. */
+static PackStream *small_stream(PageReader *r, const char *backup_id, uint32_t pack)
+{
+    PackStream *oldest = &r->small[0];
+    for (int i = 0; i < SMALL_STREAMS; i++) {
+        PackStream *s = &r->small[i];
+        if (s->table && s->table->id.number == pack && strcmp(s->table->backup_id, backup_id) == 0) {
+            s->used = ++r->clock;
+            return s;
+        }
+        if (s->used < oldest->used)
+            oldest = s;
+    }
+    stream_close(r, oldest);
+    oldest->used = ++r->clock;
+    return oldest;
+}
+
 static ErrCode small_unit(PageReader *r, PackStream *s, uint32_t unit, Err *err)
 {
     Slice stored;
@@ -402,7 +433,16 @@ static ErrCode small_unit(PageReader *r, PackStream *s, uint32_t unit, Err *err)
         return ERR_OK;
     if (unit >= s->table->info.units)
         return err_set(err, ERR_DAMAGED, "there is no unit %u", unit);
-    TRY(stream_stored(r, s, unit, s->table->info.units - 1, CHUNK_MAX, &stored, err));
+    /* Twice as far ahead each time, over the units of small files that follow; pages are somebody
+     * else's. */
+    s->ahead = s->unit != UINT32_MAX && unit == s->unit + 1
+                   ? MIN(MAX(s->ahead * 2, CHUNK_MIN), CHUNK_MAX)
+                   : 0;
+    uint32_t last = unit;
+    const uint64_t *slot = s->table->unit_slot;
+    while (last + 1 < s->table->info.units && slot[last + 1] == slot[last + 2])
+        last++;
+    TRY(stream_stored(r, s, unit, last, s->ahead, &stored, err));
     s->unit = UINT32_MAX;
     s->raw.len = 0;
     TRY(unit_reader_append(s->units, r->decompressor, unit, stored.data, stored.len, &s->raw, err));
@@ -413,10 +453,7 @@ static ErrCode small_unit(PageReader *r, PackStream *s, uint32_t unit, Err *err)
 ErrCode page_reader_small(PageReader *r, const char *backup_id, const FileEntry *e,
                           const void **ret, Err *err)
 {
-    PackStream *s = &r->small;
-    if (s->table &&
-        (s->table->id.number != e->pack || strcmp(s->table->backup_id, backup_id) != 0))
-        stream_close(r, s);
+    PackStream *s = small_stream(r, backup_id, e->pack);
     TRY(stream_open(r, s, backup_id, e->pack, err));
     if (small_unit(r, s, e->unit, err) != ERR_OK)
         return in_pack(r, s, err);
@@ -426,5 +463,15 @@ ErrCode page_reader_small(PageReader *r, const char *backup_id, const FileEntry 
         return in_pack(r, s, err);
     }
     *ret = s->raw.data + e->off;
+    return ERR_OK;
+}
+
+ErrCode page_reader_small_same(PageReader *r, const char *backup_id, const FileEntry *e,
+                               const void *data, size_t len, bool *ret_same, Err *err)
+{
+    PackStream *s = small_stream(r, backup_id, e->pack);
+    TRY(stream_open(r, s, backup_id, e->pack, err));
+    *ret_same =
+        len == e->size && page_hash(s->table->info.key->page_secret, 0, data, len) == e->hash;
     return ERR_OK;
 }

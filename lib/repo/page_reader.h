@@ -46,12 +46,19 @@ MUST_CHECK ErrCode page_reader_next(PageReader *r, void *out, uint64_t n, uint64
                                     bool *ret_zeros, Err *err);
 
 /* One small file out of its unit, checked against its hash; *ret is borrowed until the next call.
- * Files that share a unit, and then units of one pack, are best asked for one after the other. */
+ * Files that share a unit, and then units of one pack, are best asked for one after the other: a
+ * few packs are kept open, and read ahead in while they are read in order. */
 MUST_CHECK ErrCode page_reader_small(PageReader *r, const char *backup_id, const FileEntry *e,
                                      const void **ret, Err *err);
+/* Passes over `n` pages. */
+void page_reader_skip(PageReader *r, uint64_t n);
 /* Whether `data` is what page `page` of the map that was begun holds, by its hash: nothing is
  * fetched but tables. */
 MUST_CHECK ErrCode page_reader_same(PageReader *r, uint64_t page, const void *data, size_t len,
                                     bool *ret_same, Err *err);
+
+/* The same for a small file. */
+MUST_CHECK ErrCode page_reader_small_same(PageReader *r, const char *backup_id, const FileEntry *e,
+                                          const void *data, size_t len, bool *ret_same, Err *err);
 
 #endif

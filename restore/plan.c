@@ -1,0 +1,382 @@
+#include "restore/plan.h"
+
+#include <string.h>
+#include <sys/stat.h>
+
+#include "catalog/lineage.h"
+#include "lib/common/file.h"
+
+void restore_plan_release(RestorePlan *p)
+{
+    summary_release(&p->backup);
+    vec_release(&p->path);
+    target_point_release(&p->point);
+    for (size_t i = 0; i < p->tablespaces.n; i++) {
+        free(p->tablespaces.at[i].from);
+        free(p->tablespaces.at[i].to);
+    }
+    vec_release(&p->tablespaces);
+    str_list_release(&p->to_make);
+    str_list_release(&p->warnings);
+}
+
+const char *target_action_name(TargetAction a)
+{
+    return a == ACTION_PAUSE ? "pause" : a == ACTION_SHUTDOWN ? "shutdown" : "promote";
+}
+
+/* --- backup and timeline --- */
+
+static ErrCode no_backup(const RestoreSpec *spec, const BackupList *list, Err *err)
+{
+    if (list->broken.n)
+        return err_set(err, ERR_DAMAGED, "no backup of '%s' in '%s' can be read; the first: %s",
+                       spec->repo->cluster, repo_url(spec->repo), list->broken.at[0]);
+    err_set(err, ERR_NOT_FOUND, "there is no backup of '%s' in '%s'", spec->repo->cluster,
+            repo_url(spec->repo));
+    return err_hint(err, "'pgdr info' lists what there is");
+}
+
+static ErrCode choose_path(const RestoreSpec *spec, const Lineage *lineage,
+                           const BackupSummary *newest, TimelinePath *ret, Err *err)
+{
+    uint32_t tli = newest->timeline;
+    if (spec->timeline == TIMELINE_LATEST)
+        tli = lineage_latest(lineage, newest->timeline);
+    else if (spec->timeline == TIMELINE_NUMBER)
+        tli = spec->timeline_number;
+    return lineage_path(lineage, tli, ret, err);
+}
+
+/* On the way, and of the same system: an upgraded or newly initialised cluster of the same name
+ * begins again on timeline 1. */
+static bool on_path(const RestorePlan *plan, const BackupSummary *b)
+{
+    return b->system_id == plan->system_id && b->wal_segment_size == plan->wal_segment_size &&
+           timeline_contains(&plan->path, b->timeline, b->stop_lsn);
+}
+
+/* Whether a backup may serve the target, by what its summary alone tells. */
+static bool may_serve(const TargetSpec *t, const BackupSummary *b)
+{
+    if (t->type == TARGET_TIME)
+        return b->stop_time <= t->time;
+    if (t->type == TARGET_LSN)
+        return b->stop_lsn <= t->lsn;
+    return true;
+}
+
+static ErrCode copy_summary(Repo *repo, const BackupSummary *b, BackupSummary *ret, Err *err)
+{
+    return summary_get(repo, b->id, ret, err);
+}
+
+static void store_of(const RestoreSpec *spec, const BackupSummary *b, WalStore *store)
+{
+    wal_store_init(store, spec->repo, b->system_id, b->wal_segment_size);
+}
+
+static ErrCode resolve(const RestoreSpec *spec, const BackupSummary *b, RestorePlan *plan, Err *err)
+{
+    WalStore store;
+    store_of(spec, b, &store);
+    TRY(target_resolve(&store, &plan->path, b, &spec->target, &plan->point, err));
+    return copy_summary(spec->repo, b, &plan->backup, err);
+}
+
+/* What the operator is told when no backup is early enough. */
+static ErrCode too_early_for_all(const RestoreSpec *spec, const BackupList *list,
+                                 const RestorePlan *plan, Err *err)
+{
+    char text[160], when[TIME_TEXT_LEN];
+    const BackupSummary *first = NULL, *elsewhere = NULL;
+    for (size_t i = 0; i < backup_count(list); i++) {
+        const BackupSummary *b = backup_at(list, i);
+        if (on_path(plan, b))
+            first = first ? first : b;
+        else if (may_serve(&spec->target, b))
+            elsewhere = b;
+    }
+    if (!first) {
+        err_set(err, ERR_UNREACHABLE, "no backup lies on the way to timeline %u",
+                plan->path.at[plan->path.n - 1].tli);
+        return err_hint(err, "'pgdr info' shows each backup's timeline; --target-timeline chooses "
+                             "another way");
+    }
+    err_set(err, ERR_UNREACHABLE, "%s lies before the first recovery point, the end of backup %s: %s",
+            target_format(&spec->target, text), first->id,
+            time_format_utc(first->stop_time, true, when));
+    if (elsewhere)
+        return err_hint(err, "timeline %u has a backup before it: --target-timeline=%u",
+                        elsewhere->timeline, elsewhere->timeline);
+    return err_hint(err, "nothing earlier can be restored from this repository");
+}
+
+/*
+ * Names and transactions tell nothing about where they lie: the oldest backup on the way finds
+ * them, and then the newest backup before that point is taken.
+ */
+static ErrCode resolve_by_search(const RestoreSpec *spec, const BackupList *list, RestorePlan *plan,
+                                 Err *err)
+{
+    const BackupSummary *best = NULL;
+    for (size_t i = 0; i < backup_count(list) && !best; i++)
+        if (on_path(plan, backup_at(list, i)))
+            best = backup_at(list, i);
+    if (!best)
+        return too_early_for_all(spec, list, plan, err);
+    ErrCode rc = resolve(spec, best, plan, err);
+    if (rc == ERR_REFUSED)
+        return too_early_for_all(spec, list, plan, err);
+    if (rc != ERR_OK)
+        return rc;
+    for (size_t i = backup_count(list); i-- > 0;) {
+        const BackupSummary *b = backup_at(list, i);
+        if (!on_path(plan, b) || b->stop_lsn > plan->point.end || b == best)
+            continue;
+        Err why = {0};
+        rc = resolve(spec, b, plan, &why);
+        if (rc == ERR_OK)
+            return ERR_OK;
+        break;
+    }
+    return resolve(spec, best, plan, err);
+}
+
+/* The newest backup that is early enough. */
+static ErrCode resolve_newest(const RestoreSpec *spec, const BackupList *list, RestorePlan *plan,
+                              Err *err)
+{
+    for (size_t i = backup_count(list); i-- > 0;) {
+        const BackupSummary *b = backup_at(list, i);
+        if (!on_path(plan, b) || !may_serve(&spec->target, b))
+            continue;
+        ErrCode rc = resolve(spec, b, plan, err);
+        if (rc != ERR_REFUSED)
+            return rc; /* refused: the target lies before this backup's end */
+    }
+    return too_early_for_all(spec, list, plan, err);
+}
+
+static ErrCode choose_backup(const RestoreSpec *spec, const BackupList *list, RestorePlan *plan,
+                             Err *err)
+{
+    if (spec->backup_id) {
+        const BackupSummary *b = backup_find(list, spec->backup_id);
+        if (!b) {
+            err_set(err, ERR_NOT_FOUND, "there is no backup '%s' of '%s' in '%s'", spec->backup_id,
+                    spec->repo->cluster, repo_url(spec->repo));
+            return err_hint(err, "'pgdr info' lists what there is");
+        }
+        if (!on_path(plan, b))
+            return err_set(err, ERR_UNREACHABLE, "backup %s on timeline %u does not lie on the way "
+                                                 "to timeline %u",
+                           b->id, b->timeline, plan->path.at[plan->path.n - 1].tli);
+        ErrCode rc = resolve(spec, b, plan, err);
+        if (rc == ERR_REFUSED) {
+            err->code = ERR_UNREACHABLE;
+            err_hint(err, "leave --backup out, and an older backup is chosen if there is one");
+            return ERR_UNREACHABLE;
+        }
+        return rc;
+    }
+    if (spec->target.type == TARGET_XID || spec->target.type == TARGET_NAME)
+        return resolve_by_search(spec, list, plan, err);
+    return resolve_newest(spec, list, plan, err);
+}
+
+static ErrCode plan_target(const RestoreSpec *spec, RestorePlan *plan, Err *err)
+{
+    BackupList list AUTO(backup_list_release) = {.broken = {0}};
+    Lineage lineage AUTO(lineage_release) = {.steps = {0}};
+    const BackupSummary *newest = NULL;
+    WalStore store;
+    TRY(backup_list_read(spec->repo, &list, err));
+    for (size_t i = 0; i < list.broken.n; i++)
+        vec_push(&plan->warnings, mem_printf("a backup cannot be read: %s", list.broken.at[i]));
+    if (spec->backup_id)
+        newest = backup_find(&list, spec->backup_id);
+    for (size_t i = backup_count(&list); i-- > 0 && !newest;)
+        if (may_serve(&spec->target, backup_at(&list, i)))
+            newest = backup_at(&list, i);
+    if (!newest && backup_count(&list))
+        newest = backup_at(&list, backup_count(&list) - 1);
+    if (!newest)
+        return no_backup(spec, &list, err);
+    plan->system_id = newest->system_id;
+    plan->wal_segment_size = newest->wal_segment_size;
+    store_of(spec, newest, &store);
+    TRY(lineage_read(&store, &lineage, err));
+    TRY(choose_path(spec, &lineage, newest, &plan->path, err));
+    TRY(choose_backup(spec, &list, plan, err));
+    if (plan->point.warning[0])
+        vec_push(&plan->warnings, mem_strdup(plan->point.warning));
+    return ERR_OK;
+}
+
+/* --- directories --- */
+
+static ErrCode plan_directory(const RestoreSpec *spec, RestorePlan *plan, Err *err)
+{
+    TRY(target_dir_look(spec->to, &plan->dir_state, err));
+    switch (plan->dir_state) {
+    case TARGET_DIR_ABSENT:
+    case TARGET_DIR_EMPTY:
+        break;
+    case TARGET_DIR_OTHER:
+        err_set(err, ERR_REFUSED, "'%s' is not empty, and is no data directory of PostgreSQL",
+                spec->to);
+        return err_hint(err, "choose an empty directory with --to");
+    case TARGET_DIR_CLUSTER:
+        if (spec->delta)
+            break;
+        err_set(err, ERR_REFUSED, "'%s' holds a cluster", spec->to);
+        return err_hint(err, "add --delta to turn it into the restored one (its WAL is saved "
+                             "first), or choose an empty directory with --to");
+    case TARGET_DIR_INTERRUPTED:
+        if (spec->delta)
+            break;
+        err_set(err, ERR_REFUSED, "a restore into '%s' was interrupted", spec->to);
+        return err_hint(err, "add --delta to continue it: what is there already is kept");
+    }
+    return dir_free_space(spec->to, &plan->free_bytes, err);
+}
+
+static const char *mapping_for(const RestoreSpec *spec, uint32_t oid, const char *from)
+{
+    char number[16];
+    snprintf(number, sizeof(number), "%u", oid);
+    for (size_t i = 0; i < spec->mappings.n; i++)
+        if (strcmp(spec->mappings.at[i].from, number) == 0 ||
+            strcmp(spec->mappings.at[i].from, from) == 0)
+            return spec->mappings.at[i].to;
+    return NULL;
+}
+
+/* Where the old cluster's link leads, when it is replaced in place. */
+static bool link_leads_to(const RestoreSpec *spec, uint32_t oid, const char *to)
+{
+    char target[4096];
+    char *link AUTO(mem_freep) = mem_printf("%s/pg_tblspc/%u", spec->to, oid);
+    ssize_t n = readlink(link, target, sizeof(target) - 1);
+    if (n < 0)
+        return false;
+    target[n] = '\0';
+    return strcmp(target, to) == 0;
+}
+
+static ErrCode check_tablespace(const RestoreSpec *spec, const RestorePlan *plan,
+                                const PlannedTablespace *t, Err *err)
+{
+    bool is_free;
+    if (t->to[0] != '/')
+        return err_set(err, ERR_USAGE, "tablespace %u must go to an absolute path, not '%s'", t->oid,
+                       t->to);
+    TRY(dir_is_free(t->to, &is_free, err));
+    if (is_free || (spec->delta && plan->dir_state != TARGET_DIR_EMPTY &&
+                    link_leads_to(spec, t->oid, t->to)))
+        return ERR_OK;
+    err_set(err, ERR_REFUSED, "the directory '%s' of tablespace %u is not empty", t->to, t->oid);
+    return err_hint(err, "give it another place: --tablespace-map=%u=/absolute/path", t->oid);
+}
+
+static ErrCode plan_tablespaces(const RestoreSpec *spec, RestorePlan *plan,
+                                const ManifestHeader *h, Err *err)
+{
+    for (size_t i = 0; i < h->tablespaces.n; i++) {
+        const ManifestTablespace *m = &h->tablespaces.at[i];
+        const char *to = *m->path ? mapping_for(spec, m->oid, m->path) : NULL;
+        PlannedTablespace t = {.oid = m->oid,
+                               .from = mem_strdup(m->path),
+                               .to = mem_strdup(to ? to : m->path),
+                               .mapped = to != NULL};
+        vec_push(&plan->tablespaces, t);
+        if (*m->path)
+            TRY(check_tablespace(spec, plan, &t, err));
+    }
+    for (size_t i = 0; i < spec->mappings.n; i++) {
+        bool used = false;
+        for (size_t k = 0; k < plan->tablespaces.n && !used; k++)
+            used = plan->tablespaces.at[k].mapped &&
+                   strcmp(plan->tablespaces.at[k].to, spec->mappings.at[i].to) == 0;
+        if (!used) {
+            err_set(err, ERR_USAGE, "the backup has no tablespace '%s'", spec->mappings.at[i].from);
+            return err_hint(err, "give its OID or its path as 'pgdr restore --dry-run' shows them");
+        }
+    }
+    return ERR_OK;
+}
+
+/*
+ * CREATE TABLESPACE in the replayed WAL links the absolute path it was made with, whatever is
+ * there. On the host of a running cluster that is the running cluster's directory.
+ */
+static ErrCode plan_replayed_tablespaces(const RestoreSpec *spec, RestorePlan *plan, Err *err)
+{
+    for (size_t i = 0; i < plan->point.tablespaces.n; i++) {
+        const WalIndexEvent *e = &plan->point.tablespaces.at[i];
+        bool is_free;
+        if (!e->text || !*e->text)
+            continue; /* in place */
+        TRY(dir_is_free(e->text, &is_free, err));
+        bool known = false;
+        for (size_t k = 0; k < plan->tablespaces.n && !known; k++)
+            known = !plan->tablespaces.at[k].mapped &&
+                    strcmp(plan->tablespaces.at[k].to, e->text) == 0;
+        if (!is_free && !known &&
+            !(spec->delta && link_leads_to(spec, (uint32_t)e->number, e->text))) {
+            err_set(err, ERR_REFUSED, "replay will create tablespace %llu in '%s', which is not "
+                                      "empty: it may belong to another cluster",
+                    (unsigned long long)e->number, e->text);
+            return err_hint(err, "restore on another host, or to a target before " LSN_FMT
+                                 ", where the tablespace was created",
+                            LSN_ARG(e->lsn));
+        }
+        vec_push(&plan->to_make, mem_strdup(e->text));
+    }
+    return ERR_OK;
+}
+
+/* --- the rest --- */
+
+static ErrCode plan_sizes(const RestoreSpec *spec, RestorePlan *plan, Err *err)
+{
+    ManifestReader *m AUTO(manifest_reader_closep) = NULL;
+    TRY(manifest_reader_open(spec->repo, plan->backup.id, &plan->backup.manifest, &m, err));
+    const ManifestHeader *h = manifest_reader_header(m);
+    plan->bytes = h->bytes;
+    plan->files = h->files;
+    TRY(plan_tablespaces(spec, plan, h, err));
+    uint32_t size = plan->backup.wal_segment_size;
+    plan->wal_from = plan->backup.start_lsn;
+    plan->wal_to = plan->point.end;
+    plan->wal_segments = wal_segno_before(plan->wal_to, size) - wal_segno(plan->wal_from, size) + 1;
+    /* A tablespace on another filesystem makes this too strict; the disk says so in the end. */
+    if (plan->bytes > plan->free_bytes && plan->dir_state != TARGET_DIR_CLUSTER &&
+        plan->dir_state != TARGET_DIR_INTERRUPTED && !plan->tablespaces.n) {
+        char need[TIME_TEXT_LEN], have[TIME_TEXT_LEN];
+        err_set(err, ERR_NO_SPACE, "the backup has %s, the filesystem of '%s' has %s free",
+                size_format(plan->bytes, need), spec->to, size_format(plan->free_bytes, have));
+        return err_hint(err, "choose a larger place with --to, or free space");
+    }
+    return ERR_OK;
+}
+
+ErrCode restore_plan_make(const RestoreSpec *spec, RestorePlan *ret, Err *err)
+{
+    RestorePlan plan AUTO(restore_plan_release) = {.bytes = 0};
+    TRY(plan_directory(spec, &plan, err));
+    TRY(plan_target(spec, &plan, err));
+    TRY(plan_sizes(spec, &plan, err));
+    TRY(plan_replayed_tablespaces(spec, &plan, err));
+    *ret = plan;
+    plan = (RestorePlan){.bytes = 0};
+    return ERR_OK;
+}
+
+char *restore_command_of(const RestoreSpec *spec, const RestorePlan *plan)
+{
+    Buf path AUTO(buf_release) = {0};
+    timeline_path_format(&plan->path, &path);
+    return mem_printf("%s --timeline-path=%s %%f \"%%p\"", spec->restore_command, buf_str(&path));
+}

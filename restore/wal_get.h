@@ -1,0 +1,35 @@
+#ifndef PGDR_RESTORE_WAL_GET_H
+#define PGDR_RESTORE_WAL_GET_H
+
+/*
+ * restore_command. In one-shot recovery PostgreSQL takes every failure status from 1 to 125 as "the
+ * WAL ends here", opens the database and forgets the rest. So there are three answers:
+ *
+ *  found   the file was written, whole and verified
+ *  absent  it is provably not there, and nothing later of its timeline is either
+ *  doubt   anything else: a repository that does not answer, a hole, damage, two contents
+ *
+ * A standby asks again by itself and would die of a doubt, so the caller tells doubt from absence
+ * by exit status only in one-shot recovery (wal_get_standby_mode()).
+ */
+
+#include "catalog/lineage.h"
+#include "lib/pg/control.h"
+
+typedef enum WalGetAnswer { WAL_GET_FOUND, WAL_GET_ABSENT } WalGetAnswer;
+
+typedef struct WalGetSpec {
+    const char *file;     /* %f */
+    const char *to;       /* %p: relative to the data directory, or absolute */
+    const char *data_dir; /* of the asking server */
+    const TimelinePath *path; /* the timelines recovery walks; NULL: from the server's settings */
+    const RepoSource *repos;
+} WalGetSpec;
+
+/* Every error means doubt. */
+MUST_CHECK ErrCode wal_get(const WalGetSpec *spec, WalGetAnswer *ret, Err *err);
+
+/* Whether the server in `data_dir` recovers as a standby (standby.signal is there). */
+bool wal_get_standby_mode(const char *data_dir);
+
+#endif
