@@ -99,8 +99,10 @@ static ErrCode key_apply(Settings *s, const ConfEntry *e, OptScope scope, Sectio
         return err_set(err, ERR_CONFIG, "\"%s\" is set twice (in %s lines %d and %d)", e->key,
                        s->file, v->line, e->line);
     Origin origin = {.source = FROM_FILE, .file = s->file, .line = e->line};
-    TRY(value_set(v, id, e->value, &origin, err));
-    if (!options[id].secret && (strstr(e->value, " #") || strstr(e->value, " ;")))
+    bool comment = strstr(e->value, " #") || strstr(e->value, " ;");
+    if (value_set(v, id, e->value, &origin, err) != ERR_OK)
+        return comment ? err_hint(err, "a comment must have a line of its own") : err->code;
+    if (comment && !options[id].secret)
         vec_push(&s->warnings,
                  mem_printf("\"%s\" is \"%s\": a comment must have a line of its own (in %s line "
                             "%d)",

@@ -2,16 +2,20 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cli/display.h"
 #include "cli/findings.h"
 #include "cli/help.h"
 #include "cli/output.h"
+#include "cli/signals.h"
 #include "cli/table.h"
 #include "cli/wrap.h"
 #include "lib/common/json.h"
 #include "lib/common/log.h"
+#include "lib/common/workers.h"
 #include "tests/unit/unit.h"
 
 /* A pipe holds what is written to it, which is short here. */
@@ -284,6 +288,44 @@ static void progress_off(void **state UNUSED)
     assert_string_equal(catch_text(c), "");
 }
 
+/* In a process of its own: 0 when the second SIGINT did not kill it. */
+static int signals_child(int number, bool ignored)
+{
+    Err err = {0};
+    if (ignored)
+        signal(number, SIG_IGN);
+    signals_init();
+    if (cancel_check(&err) != ERR_OK || raise(number) != 0)
+        return 1;
+    if (cancel_check(&err) != (ignored ? ERR_OK : ERR_CANCELLED))
+        return 2;
+    raise(SIGPIPE);
+    raise(number);
+    return 0;
+}
+
+static void signals(void **state UNUSED)
+{
+    static const struct {
+        int number;
+        bool ignored;
+        int killed_by;
+    } cases[] = {{SIGTERM, false, 0},
+                 {SIGHUP, false, 0},
+                 {SIGHUP, true, 0},
+                 {SIGINT, false, SIGINT},
+                 {SIGINT, true, 0}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        pid_t pid = fork();
+        int status;
+        if (pid == 0)
+            _exit(signals_child(cases[i].number, cases[i].ignored));
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_int_equal(WIFSIGNALED(status) ? WTERMSIG(status) : 0, cases[i].killed_by);
+        assert_int_equal(WIFEXITED(status) ? WEXITSTATUS(status) : 0, 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -293,6 +335,7 @@ int main(void)
         cmocka_unit_test(findings),      cmocka_unit_test(wrapping),
         cmocka_unit_test(help_fits),     cmocka_unit_test(progress_line),
         cmocka_unit_test(progress_log),  cmocka_unit_test(progress_off),
+        cmocka_unit_test(signals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -318,6 +318,8 @@ static void wrong_files(void **state UNUSED)
     CONFIG_WRONG("there is no setting \"xyzzy\"", "man pgdr", .file = "[global]\nxyzzy = 2\n");
     CONFIG_WRONG("\"jobs\" must be a whole number from 1 to 256, not \"x\" (in /tmp/", "",
                  .file = "[global]\njobs = x\n");
+    CONFIG_WRONG("not \"2 # two\" (in /tmp/", "a comment must have a line of its own",
+                 .file = "[global]\njobs = 2 # two\n");
     CONFIG_WRONG("\"jobs\" belongs in [global], not in [repo main]", "",
                  .file = "[repo main]\njobs = 2\n");
     CONFIG_WRONG("\"url\" belongs in [repo NAME], not in [global]", "",
