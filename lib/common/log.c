@@ -37,9 +37,8 @@ void log_around_line(void (*before)(void), void (*after)(void))
 static void log_format_json(Buf *out, LogLevel level, const char *text, const char *hint)
 {
     char when[TIME_TEXT_LEN];
-    json_t *line = json_pack("{s:s,s:s,s:i,s:s}", "time",
-                             time_format_rfc3339(time_now(), when), "level", level_names[level],
-                             "pid", (int)getpid(), "message", text);
+    json_t *line = json_pack("{s:s,s:s,s:i,s:s}", "time", time_format_rfc3339(time_now(), when),
+                             "level", level_names[level], "pid", (int)getpid(), "message", text);
     if (!line) { /* the message is not UTF-8 */
         buf_append_str(out, "{\"level\":\"ERROR\",\"message\":\"unprintable message\"}\n");
         return;

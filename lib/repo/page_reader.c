@@ -340,8 +340,8 @@ static const MapRun *current_run(PageReader *r)
     return r->run < r->map->runs.n ? &r->map->runs.at[r->run] : NULL;
 }
 
-ErrCode page_reader_next(PageReader *r, void *out, uint64_t n, uint64_t *ret_pages,
-                         bool *ret_zeros, Err *err)
+ErrCode page_reader_next(PageReader *r, void *out, uint64_t n, uint64_t *ret_pages, bool *ret_zeros,
+                         Err *err)
 {
     uint64_t done = 0;
     *ret_zeros = false;
@@ -371,8 +371,8 @@ ErrCode page_reader_next(PageReader *r, void *out, uint64_t n, uint64_t *ret_pag
     return ERR_OK;
 }
 
-ErrCode page_reader_same(PageReader *r, uint64_t page, const void *data, size_t len,
-                         bool *ret_same, Err *err)
+ErrCode page_reader_same(PageReader *r, uint64_t page, const void *data, size_t len, bool *ret_same,
+                         Err *err)
 {
     const MapRun *run = file_map_find(r->map, page);
     *ret_same = false;
@@ -388,8 +388,8 @@ ErrCode page_reader_same(PageReader *r, uint64_t page, const void *data, size_t 
     TRY(stream_open(r, s, r->ids->at[source->backup], source->pack, err));
     if (stream_check_slots(s, slot, 1, err) != ERR_OK)
         return in_pack(r, s, err);
-    *ret_same =
-        page_hash(s->table->info.key->page_secret, page, data, len) == pack_table_hash(s->table, slot);
+    *ret_same = page_hash(s->table->info.key->page_secret, page, data, len) ==
+                pack_table_hash(s->table, slot);
     return ERR_OK;
 }
 
@@ -414,8 +414,7 @@ ErrCode page_reader_small(PageReader *r, const char *backup_id, const FileEntry 
                           const void **ret, Err *err)
 {
     PackStream *s = &r->small;
-    if (s->table &&
-        (s->table->id.number != e->pack || strcmp(s->table->backup_id, backup_id) != 0))
+    if (s->table && (s->table->id.number != e->pack || strcmp(s->table->backup_id, backup_id) != 0))
         stream_close(r, s);
     TRY(stream_open(r, s, backup_id, e->pack, err));
     if (small_unit(r, s, e->unit, err) != ERR_OK)
