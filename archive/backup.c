@@ -66,12 +66,14 @@ static bool setting_is(const char *value, const char *what)
 static ErrCode check_archiving(const PgServer *s, Err *err)
 {
     if (setting_is(s->wal_level, "minimal")) {
-        err_set(err, ERR_REFUSED, "wal_level = minimal: a backup of this server cannot be restored");
+        err_set(err, ERR_REFUSED,
+                "wal_level = minimal: a backup of this server cannot be restored");
         return err_hint(err, "set wal_level = replica, and archive_mode = on with archive_command "
                              "= 'pgdr archive-push %%p', then restart the server");
     }
     if (setting_is(s->archive_mode, "off") && !s->in_recovery) {
-        err_set(err, ERR_REFUSED, "archive_mode = off: the WAL that a backup needs is not archived");
+        err_set(err, ERR_REFUSED,
+                "archive_mode = off: the WAL that a backup needs is not archived");
         return err_hint(err, "set archive_mode = on and archive_command = 'pgdr archive-push %%p', "
                              "then restart the server");
     }
@@ -85,8 +87,10 @@ static ErrCode check_same_cluster(const Backup *b, Err *err)
         err_set(err, ERR_MISMATCH, "the server has the system identifier %llu, '%s' has %llu",
                 (unsigned long long)b->server.system_id, b->data_dir,
                 (unsigned long long)b->control.system_id);
-        return err_hint(err, "\"data-directory\" and \"host\", \"port\" in [cluster %s] belong to "
-                             "different servers", b->repo->cluster);
+        return err_hint(err,
+                        "\"data-directory\" and \"host\", \"port\" in [cluster %s] belong to "
+                        "different servers",
+                        b->repo->cluster);
     }
     struct stat mine, theirs;
     if (!b->server.data_directory || stat(b->server.data_directory, &theirs) != 0 ||
@@ -114,8 +118,10 @@ static ErrCode backup_prepare(Backup *b, Err *err)
     TRY(pg_server_read(b->conn, &b->server, err));
     if (!b->spec->data_dir && !b->server.data_directory) {
         err_set(err, ERR_CONFIG, "the server does not tell where its data directory is");
-        return err_hint(err, "set \"data-directory\" in [cluster %s], or grant pg_read_all_settings "
-                             "to the backup role", b->repo->cluster);
+        return err_hint(err,
+                        "set \"data-directory\" in [cluster %s], or grant pg_read_all_settings "
+                        "to the backup role",
+                        b->repo->cluster);
     }
     b->data_dir = path_absolute(b->spec->data_dir ? b->spec->data_dir : b->server.data_directory);
     TRY(control_read(b->data_dir, &b->control, NULL, err));
@@ -166,8 +172,9 @@ static ErrCode backup_stop(Backup *b, const PgControl *last, Err *err)
         b->stop = MAX(b->stop, last->min_recovery_point);
     b->summary.stop_time = time_now();
     if (b->parsed.start != b->start)
-        return err_set(err, ERR_INTERNAL, "the server began the backup at " LSN_FMT " and labels it "
-                                          LSN_FMT, LSN_ARG(b->start), LSN_ARG(b->parsed.start));
+        return err_set(err, ERR_INTERNAL,
+                       "the server began the backup at " LSN_FMT " and labels it " LSN_FMT,
+                       LSN_ARG(b->start), LSN_ARG(b->parsed.start));
     return ERR_OK;
 }
 

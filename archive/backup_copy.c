@@ -116,7 +116,7 @@ typedef struct CopyWorker {
     BackupCopy *copy;
     PackWriter *pack;
     Compressor *compressor;
-    uint8_t *buf; /* READ_SIZE */
+    uint8_t *buf;   /* READ_SIZE */
     uint8_t *small; /* UNIT_RAW */
     VEC(PackSmall) items;
     VEC(uint8_t) resident;
@@ -198,10 +198,9 @@ static ErrCode add_unit(CopyWorker *w, const char *path, uint64_t first, const u
     uint64_t slot;
     TRY(copy_worker_pack(w, len, err));
     TRY(pack_writer_add_pages(w->pack, w->compressor, &pages, &slot, err));
-    run_push(r, (CopiedRun){.first = first,
-                            .n = pages.n,
-                            .slot = slot,
-                            .pack = pack_writer_number(w->pack)});
+    run_push(r,
+             (CopiedRun){
+                 .first = first, .n = pages.n, .slot = slot, .pack = pack_writer_number(w->pack)});
     return ERR_OK;
 }
 
@@ -246,7 +245,8 @@ static bool range_is_cold(CopyWorker *w, int fd, uint64_t off, size_t len)
     return known && in < pages / 4;
 }
 
-static ErrCode copy_range_from(CopyWorker *w, const CopyJob *job, int fd, const char *full, Err *err)
+static ErrCode copy_range_from(CopyWorker *w, const CopyJob *job, int fd, const char *full,
+                               Err *err)
 {
     const BackupCopySpec *spec = &w->copy->spec;
     const BackupFile *f = job->large->file;

@@ -116,8 +116,8 @@ static ErrCode walk_tablespace(Walk *w, const char *path, const char *full, cons
     target[n] = '\0';
     BackupFile *f = walk_add(w, path, link, FILE_LINK);
     f->link = arena_strndup(&w->list->arena, target, (size_t)n);
-    vec_push(&w->list->tablespaces,
-             (Tablespace){.oid = (uint32_t)strtoul(path + 10, NULL, 10), .path = mem_strdup(target)});
+    vec_push(&w->list->tablespaces, (Tablespace){.oid = (uint32_t)strtoul(path + 10, NULL, 10),
+                                                 .path = mem_strdup(target)});
     return walk_directory(w, path, depth + 1, err);
 }
 
@@ -188,7 +188,8 @@ static void files_sort(BackupFiles *l)
         qsort(l->files.at, l->files.n, sizeof(l->files.at[0]), file_compare);
 }
 
-ErrCode backup_files_list(const char *data_dir, const PgVersion *version, BackupFiles *ret, Err *err)
+ErrCode backup_files_list(const char *data_dir, const PgVersion *version, BackupFiles *ret,
+                          Err *err)
 {
     BackupFiles l AUTO(backup_files_release) = {.bytes = 0};
     Walk w = {.list = &l, .data_dir = data_dir, .version = version};

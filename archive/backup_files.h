@@ -9,17 +9,17 @@
 
 /* A path of the data directory, and, once it was copied, where its content lies. */
 typedef struct BackupFile {
-    const char *path;      /* relative to the data directory; in the list's arena */
-    const char *link;      /* a tablespace link's target */
-    uint64_t size;         /* as found; after the copy: as copied */
+    const char *path; /* relative to the data directory; in the list's arena */
+    const char *link; /* a tablespace link's target */
+    uint64_t size;    /* as found; after the copy: as copied */
     int64_t mtime;
     uint32_t mode;
-    uint16_t user, group;  /* indexes into the list's names */
-    uint8_t kind;          /* FileKind */
-    bool is_relation;      /* its pages can be checked */
-    bool large;            /* copied page by page, through a file map */
-    bool dropped;          /* does not belong into the manifest after all */
-    uint8_t place;         /* FilePlace */
+    uint16_t user, group; /* indexes into the list's names */
+    uint8_t kind;         /* FileKind */
+    bool is_relation;     /* its pages can be checked */
+    bool large;           /* copied page by page, through a file map */
+    bool dropped;         /* does not belong into the manifest after all */
+    uint8_t place;        /* FilePlace */
     uint32_t pack, unit;
     uint64_t off, map_len, hash;
 } BackupFile;
@@ -48,7 +48,8 @@ MUST_CHECK ErrCode backup_files_drop_unlogged(const char *data_dir, BackupFiles 
 /* The same for one relation, known from WAL. */
 void backup_files_drop_relation(BackupFiles *l, uint32_t spc, uint32_t db, uint32_t rel);
 
-/* Adds a small file that is made by the backup itself (backup_label, pg_control); keeps the order. */
+/* Adds a small file that is made by the backup itself (backup_label, pg_control); keeps the order.
+ */
 BackupFile *backup_files_add(BackupFiles *l, const char *path, uint64_t size);
 
 const char *backup_file_user(const BackupFiles *l, const BackupFile *f);

@@ -22,10 +22,9 @@ void suspect_pages_release(SuspectPages *s)
 static void note_suspect(const PageCheck *c, const RelFile *rel, uint32_t block, const void *page)
 {
     pthread_mutex_lock(&c->suspects->lock);
-    vec_push(&c->suspects->pages, (SuspectPage){.path = mem_strdup(c->path),
-                                                .rel = *rel,
-                                                .block = block,
-                                                .lsn = page_lsn(page)});
+    vec_push(&c->suspects->pages,
+             (SuspectPage){
+                 .path = mem_strdup(c->path), .rel = *rel, .block = block, .lsn = page_lsn(page)});
     pthread_mutex_unlock(&c->suspects->lock);
 }
 

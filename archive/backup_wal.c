@@ -34,8 +34,9 @@ static void wait_ask_primary(const BackupWal *w)
 static ErrCode wait_failed(const BackupWal *w, const char *missing, Err *err)
 {
     char waited[TIME_TEXT_LEN];
-    err_set(err, ERR_WAL_MISSING, "%s has not arrived in '%s' after %s: without it the backup "
-                                  "cannot be restored",
+    err_set(err, ERR_WAL_MISSING,
+            "%s has not arrived in '%s' after %s: without it the backup "
+            "cannot be restored",
             missing, repo_url(w->store->repo), duration_format(w->timeout, waited));
     if (w->from_standby)
         return err_hint(err, "the primary archives it when the segment is full or switched: "
@@ -79,14 +80,15 @@ static ErrCode other_history(const BackupWal *w, Lsn at, const char *what, Err *
 {
     err_set(err, ERR_CONFLICT, "the WAL in '%s' at " LSN_FMT " is not this server's: %s",
             repo_url(w->store->repo), LSN_ARG(at), what);
-    return err_hint(err, "another server archives as cluster '%s', or this one was copied with its "
-                         "identity; the backup was not kept", w->store->repo->cluster);
+    return err_hint(err,
+                    "another server archives as cluster '%s', or this one was copied with its "
+                    "identity; the backup was not kept",
+                    w->store->repo->cluster);
 }
 
 static ErrCode compare_checkpoint(const BackupWal *w, Err *err)
 {
-    WalRecords *records AUTO(wal_records_freep) =
-        wal_records_new(w->store, w->path, w->checkpoint);
+    WalRecords *records AUTO(wal_records_freep) = wal_records_new(w->store, w->path, w->checkpoint);
     WalRecord r;
     WalCheckpoint c;
     bool end;

@@ -12,12 +12,15 @@ static ErrCode push_refuse_unfinished(const WalFile *f, const PgControl *control
         control->state == PG_STATE_SHUTDOWNED_IN_RECOVERY)
         return ERR_OK;
     err_set(err, ERR_DAMAGED, "segment %s is not whole: %s", f->file, f->check.why);
-    return err_hint(err, "PostgreSQL has finished this segment, so its file was damaged since; "
-                         "check the disk, take a new backup, and only then rename "
-                         "pg_wal/archive_status/%s.ready to .done", f->file);
+    return err_hint(err,
+                    "PostgreSQL has finished this segment, so its file was damaged since; "
+                    "check the disk, take a new backup, and only then rename "
+                    "pg_wal/archive_status/%s.ready to .done",
+                    f->file);
 }
 
-static ErrCode push_to(const WalPushSpec *spec, unsigned i, const WalFile *f, Compressor *c, Err *err)
+static ErrCode push_to(const WalPushSpec *spec, unsigned i, const WalFile *f, Compressor *c,
+                       Err *err)
 {
     Repo *repo AUTO(repo_closep) = NULL;
     WalStored stored;
@@ -35,8 +38,8 @@ ErrCode wal_push(const WalPushSpec *spec, Err *err)
     PgControl control;
     WalFile f AUTO(wal_file_release) = {.data = NULL};
     TRY(control_read(spec->data_dir, &control, NULL, err));
-    char *path AUTO(mem_freep) = spec->path[0] == '/' ? mem_strdup(spec->path)
-                                                      : path_join(spec->data_dir, spec->path);
+    char *path AUTO(mem_freep) =
+        spec->path[0] == '/' ? mem_strdup(spec->path) : path_join(spec->data_dir, spec->path);
     char *wal_dir AUTO(mem_freep) = path_parent(path);
     const char *file = strrchr(path, '/') + 1;
     WalFileSpec load = {.path = path, .file = file, .wal_dir = wal_dir, .control = &control};

@@ -8,7 +8,7 @@
 
 typedef struct BackupList {
     VEC(BackupSummary) all;
-    StrList broken;         /* ids whose summary cannot be read, with the reason behind a colon */
+    StrList broken; /* ids whose summary cannot be read, with the reason behind a colon */
 } BackupList;
 
 void backup_list_release(BackupList *l);

@@ -34,8 +34,10 @@ static ErrCode lineage_load(WalStore *s, const WalFoundList *found, Lineage *l, 
         if (i + 1 < found->n && strcmp(found->at[i + 1].file, f->file) == 0) {
             err_set(err, ERR_CONFLICT, "there are two different '%s' in '%s': %s and %s", f->file,
                     repo_url(s->repo), f->digest, found->at[i + 1].digest);
-            return err_hint(err, "two servers took timeline %u; 'pgdr repo resolve %s' shows both "
-                                 "and keeps the one you choose", name.tli, f->file);
+            return err_hint(err,
+                            "two servers took timeline %u; 'pgdr repo resolve %s' shows both "
+                            "and keeps the one you choose",
+                            name.tli, f->file);
         }
         Buf text AUTO(buf_release) = {0};
         TRY(wal_read(s, f, &text, NULL, NULL, err));
@@ -71,8 +73,10 @@ ErrCode lineage_path(const Lineage *l, uint32_t tli, TimelinePath *ret, Err *err
         return ERR_OK;
     }
     if (tli != 1) {
-        err_set(err, ERR_NOT_FOUND, "the repository has no %08X.history: the ancestors of timeline "
-                                    "%u are not known", tli, tli);
+        err_set(err, ERR_NOT_FOUND,
+                "the repository has no %08X.history: the ancestors of timeline "
+                "%u are not known",
+                tli, tli);
         return err_hint(err, "'pgdr archive-push pg_wal/%08X.history' on the server that has it",
                         tli);
     }

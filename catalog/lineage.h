@@ -1,7 +1,8 @@
 #ifndef PGDR_CATALOG_LINEAGE_H
 #define PGDR_CATALOG_LINEAGE_H
 
-/* The timelines of one system as its repository knows them: which descends from which, and where. */
+/* The timelines of one system as its repository knows them: which descends from which, and where.
+ */
 
 #include "lib/pg/timeline.h"
 #include "lib/pg/wal_name.h"

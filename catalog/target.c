@@ -13,13 +13,13 @@ typedef struct Resolver {
     const BackupSummary *backup;
     const TargetSpec *spec;
     TargetPoint point;
-    XactEnd last;   /* the last transaction's end seen, in LSN order */
+    XactEnd last; /* the last transaction's end seen, in LSN order */
     bool has_last;
-    bool found;     /* the point is known; what follows is only looked at for warnings */
-    TimeUs newest;  /* latest time seen in any record: WAL is known to reach this far */
-    Lsn end;        /* the WAL seen so far ends here */
+    bool found;    /* the point is known; what follows is only looked at for warnings */
+    TimeUs newest; /* latest time seen in any record: WAL is known to reach this far */
+    Lsn end;       /* the WAL seen so far ends here */
     uint64_t next_xid;
-    StrList names;  /* all restore points of the wanted name, in words */
+    StrList names; /* all restore points of the wanted name, in words */
     Lsn name_lsn, name_end;
     XactEnd name_last;
     bool name_has_last;
@@ -146,7 +146,8 @@ static ErrCode see_xact(Resolver *r, const XactEnd *x, Err *err)
             (r->spec->exclusive ? x->time < r->spec->time : x->time <= r->spec->time))
             snprintf(r->point.warning, sizeof(r->point.warning),
                      "the server's clock went backwards: transaction %u ended later in the WAL but "
-                     "with an earlier time, and is left out", x->xid);
+                     "with an earlier time, and is left out",
+                     x->xid);
         return ERR_OK;
     }
     if (r->spec->type == TARGET_TIME &&
@@ -169,8 +170,8 @@ static void see_restore_point(Resolver *r, const WalIndexEvent *e)
     char when[TIME_TEXT_LEN];
     if (r->spec->type != TARGET_NAME || strcmp(e->text, r->spec->name) != 0)
         return;
-    vec_push(&r->names, mem_printf(LSN_FMT " (%s)", LSN_ARG(e->lsn),
-                                   time_format_utc(e->time, true, when)));
+    vec_push(&r->names,
+             mem_printf(LSN_FMT " (%s)", LSN_ARG(e->lsn), time_format_utc(e->time, true, when)));
     r->name_lsn = e->lsn;
     r->name_end = e->end;
     r->name_last = r->last;
@@ -207,7 +208,8 @@ static void see_event(Resolver *r, const WalIndexEvent *e)
 /* --- single records, where the index is not enough --- */
 
 /* The commit that contains a subtransaction: looked for in the WAL of one segment. */
-static ErrCode find_subxact(Resolver *r, const WalStep *step, XactEnd *ret, bool *ret_found, Err *err)
+static ErrCode find_subxact(Resolver *r, const WalStep *step, XactEnd *ret, bool *ret_found,
+                            Err *err)
 {
     WalRecords *records AUTO(wal_records_freep) =
         wal_records_new(r->store, r->path, MAX(step->start, r->backup->start_lsn));
@@ -271,7 +273,8 @@ static ErrCode see_segment(Resolver *r, const WalStep *step, const WalIndex *x, 
     if (r->spec->type == TARGET_LSN && !r->found && r->spec->lsn < seg_end)
         TRY(find_lsn(r, step, err));
     while (i < x->xacts.n || k < x->events.n) {
-        bool xact = k == x->events.n || (i < x->xacts.n && x->xacts.at[i].lsn < x->events.at[k].lsn);
+        bool xact =
+            k == x->events.n || (i < x->xacts.n && x->xacts.at[i].lsn < x->events.at[k].lsn);
         Lsn lsn = xact ? x->xacts.at[i].lsn : x->events.at[k].lsn;
         if (lsn < r->backup->start_lsn) {
             xact ? i++ : k++;
@@ -327,14 +330,17 @@ static bool seen_enough(const Resolver *r, Lsn seg_end)
 
 static ErrCode wal_missing(const Resolver *r, const char *file, Err *err)
 {
-    err_set(err, ERR_WAL_MISSING, "%s is not in '%s', but later WAL is: recovery from backup %s "
-                                  "cannot go beyond " LSN_FMT,
+    err_set(err, ERR_WAL_MISSING,
+            "%s is not in '%s', but later WAL is: recovery from backup %s "
+            "cannot go beyond " LSN_FMT,
             file, repo_url(r->store->repo), r->backup->id, LSN_ARG(r->end));
     char when[TIME_TEXT_LEN];
     if (!r->newest)
         return err->code;
-    return err_hint(err, "archive the segment if a server still has it; else choose a target no "
-                         "later than '%s'", time_format_utc(r->newest, true, when));
+    return err_hint(err,
+                    "archive the segment if a server still has it; else choose a target no "
+                    "later than '%s'",
+                    time_format_utc(r->newest, true, when));
 }
 
 static ErrCode resolver_walk(Resolver *r, Err *err)
@@ -362,9 +368,11 @@ static ErrCode resolver_walk(Resolver *r, Err *err)
 static ErrCode behind_the_end(const Resolver *r, Err *err)
 {
     char text[160], when[TIME_TEXT_LEN];
-    err_set(err, ERR_UNREACHABLE, "%s lies behind the last recovery point: the archived WAL ends "
-                                  "at " LSN_FMT "%s%s",
-            target_format(r->spec, text), LSN_ARG(r->end), r->newest ? ", its newest record is of " : "",
+    err_set(err, ERR_UNREACHABLE,
+            "%s lies behind the last recovery point: the archived WAL ends "
+            "at " LSN_FMT "%s%s",
+            target_format(r->spec, text), LSN_ARG(r->end),
+            r->newest ? ", its newest record is of " : "",
             r->newest ? time_format_utc(r->newest, true, when) : "");
     return err_hint(err, "use --type=latest for all there is; if the server still runs, "
                          "'select pg_switch_wal()' sends what it has");
@@ -374,8 +382,9 @@ static ErrCode resolve_end(Resolver *r, Err *err)
 {
     char text[160];
     if (r->end < r->backup->stop_lsn)
-        return err_set(err, ERR_WAL_MISSING, "the WAL in '%s' ends at " LSN_FMT ", before the end of "
-                                             "backup %s at " LSN_FMT,
+        return err_set(err, ERR_WAL_MISSING,
+                       "the WAL in '%s' ends at " LSN_FMT ", before the end of "
+                       "backup %s at " LSN_FMT,
                        repo_url(r->store->repo), LSN_ARG(r->end), r->backup->id,
                        LSN_ARG(r->backup->stop_lsn));
     switch (r->spec->type) {

@@ -73,9 +73,9 @@ static void index_xlog(WalIndex *x, const PgVersion *v, const WalRecord *r)
     char name[64];
     Lsn start;
     if (wal_record_checkpoint(v, r, &ckpt))
-        index_event(x, WAL_EVENT_CHECKPOINT, r,
-                    (WalIndexEvent){
-                        .time = ckpt.time, .number = ckpt.redo, .next_xid = ckpt.next_xid});
+        index_event(
+            x, WAL_EVENT_CHECKPOINT, r,
+            (WalIndexEvent){.time = ckpt.time, .number = ckpt.redo, .next_xid = ckpt.next_xid});
     else if (wal_record_restore_point(r, &time, name))
         index_event(x, WAL_EVENT_RESTORE_POINT, r,
                     (WalIndexEvent){.time = time, .text = mem_strdup(name)});
@@ -141,8 +141,8 @@ static void build_fragments(WalIndex *x, const uint8_t *data, size_t len,
     Lsn head_end = check->first_record ? check->first_record : check->header.rem_len ? end : 0;
     size_t head = head_end > x->start && check->header.rem_len ? (size_t)(head_end - x->start) : 0;
     size_t head_pages = (head + WAL_PAGE - 1) / WAL_PAGE;
-    size_t tail_off = check->spills ? (size_t)(check->spill_start - x->start) / WAL_PAGE * WAL_PAGE
-                                    : len;
+    size_t tail_off =
+        check->spills ? (size_t)(check->spill_start - x->start) / WAL_PAGE * WAL_PAGE : len;
     size_t tail_pages = (len - tail_off) / WAL_PAGE;
     /* A record may pass through the whole segment: then it is in neither fragment. */
     if (check->spills && !check->first_record)
@@ -405,8 +405,8 @@ ErrCode wal_index_decode(const Buf *table, Lsn start, WalIndex *ret, bool *ret_t
 
 /* --- joining --- */
 
-ErrCode wal_index_join(const WalIndex *before, WalIndex *after, uint32_t seg_size,
-                       bool *ret_joined, Err *err)
+ErrCode wal_index_join(const WalIndex *before, WalIndex *after, uint32_t seg_size, bool *ret_joined,
+                       Err *err)
 {
     *ret_joined = false;
     if (!before->spills)
@@ -423,8 +423,9 @@ ErrCode wal_index_join(const WalIndex *before, WalIndex *after, uint32_t seg_siz
         event = wal_scan_next(scan, &r);
     }
     if (event != WAL_RECORD || r.start != before->tail_start)
-        return err_set(err, ERR_WAL_MISSING, "the record at " LSN_FMT " does not go on in the "
-                                             "segment at " LSN_FMT,
+        return err_set(err, ERR_WAL_MISSING,
+                       "the record at " LSN_FMT " does not go on in the "
+                       "segment at " LSN_FMT,
                        LSN_ARG(before->tail_start), LSN_ARG(after->start));
     /* It ends before everything else in the segment: put it first. */
     WalIndex joined = *after;

@@ -35,25 +35,25 @@ typedef enum WalEventKind {
 typedef struct WalIndexEvent {
     WalEventKind kind;
     Lsn lsn, end;
-    TimeUs time;     /* restore point, checkpoint, end of recovery; else 0 */
-    char *text;      /* restore point: its name; tablespace: its path; else NULL */
-    uint64_t number; /* tablespace: oid; backup end: its start LSN; checkpoint: redo */
+    TimeUs time;       /* restore point, checkpoint, end of recovery; else 0 */
+    char *text;        /* restore point: its name; tablespace: its path; else NULL */
+    uint64_t number;   /* tablespace: oid; backup end: its start LSN; checkpoint: redo */
     uint64_t next_xid; /* checkpoint: with epoch */
-    RelLocator rel;  /* init fork */
+    RelLocator rel;    /* init fork */
     WalParameters parameters;
 } WalIndexEvent;
 
 typedef struct WalIndex {
-    Lsn start;              /* of the segment */
-    Lsn first, ends;        /* as in WalSegmentCheck */
+    Lsn start;       /* of the segment */
+    Lsn first, ends; /* as in WalSegmentCheck */
     bool switched, spills;
     uint32_t xid_min, xid_max; /* of the records; in order of assignment (wrapping); 0, 0: none */
-    bool has_subxacts;      /* some commit or assignment names subtransactions */
-    VEC(XactEnd) xacts;     /* in LSN order */
+    bool has_subxacts;         /* some commit or assignment names subtransactions */
+    VEC(XactEnd) xacts;        /* in LSN order */
     VEC(WalIndexEvent) events;
-    bool fragments_cut;     /* what crosses a border is too long to be kept here */
-    Buf head, tail;         /* raw pages; empty when nothing crosses that border */
-    Lsn tail_start;         /* where the record in `tail` starts */
+    bool fragments_cut; /* what crosses a border is too long to be kept here */
+    Buf head, tail;     /* raw pages; empty when nothing crosses that border */
+    Lsn tail_start;     /* where the record in `tail` starts */
 } WalIndex;
 
 void wal_index_release(WalIndex *x);

@@ -81,8 +81,10 @@ static ErrCode check_timeline(const WalFileSpec *spec, const WalFile *f, Err *er
     vec_release(&path);
     if (ancestor)
         return ERR_OK;
-    err_set(err, ERR_MISMATCH, "'%s' was written on timeline %u, which is not known to be an "
-                               "ancestor of %u", spec->path, in_page, f->name.tli);
+    err_set(err, ERR_MISMATCH,
+            "'%s' was written on timeline %u, which is not known to be an "
+            "ancestor of %u",
+            spec->path, in_page, f->name.tli);
     if (rc != ERR_OK)
         err_hint(err, "%s", why.message);
     return err->code;
@@ -94,20 +96,23 @@ static ErrCode check_identity(const WalFileSpec *spec, const WalFile *f, Err *er
     const PgControl *c = spec->control;
     Lsn start = wal_segment_start(f->name.segno, c->wal_segment_size);
     if (h->system_id != c->system_id) {
-        err_set(err, ERR_MISMATCH, "'%s' belongs to the system %" PRIu64 ", this cluster is %" PRIu64,
-                spec->path, h->system_id, c->system_id);
+        err_set(err, ERR_MISMATCH,
+                "'%s' belongs to the system %" PRIu64 ", this cluster is %" PRIu64, spec->path,
+                h->system_id, c->system_id);
         return err_hint(err, "a file of another cluster lies in this pg_wal; move it away");
     }
     if (h->version != c->version)
         return err_set(err, ERR_MISMATCH, "'%s' was written by PostgreSQL %d, this cluster is %d",
                        spec->path, h->version->major, c->version->major);
     if (h->seg_size != c->wal_segment_size || f->len != h->seg_size)
-        return err_set(err, ERR_MISMATCH, "'%s' has %zu bytes and says %u in its header; this "
-                                          "cluster's segments have %u",
+        return err_set(err, ERR_MISMATCH,
+                       "'%s' has %zu bytes and says %u in its header; this "
+                       "cluster's segments have %u",
                        spec->path, f->len, h->seg_size, c->wal_segment_size);
     if (h->page_addr != start)
-        return err_set(err, ERR_MISMATCH, "'%s' holds the WAL at " LSN_FMT ", its name says "
-                                          LSN_FMT " (an old segment that was renamed for reuse?)",
+        return err_set(err, ERR_MISMATCH,
+                       "'%s' holds the WAL at " LSN_FMT ", its name says " LSN_FMT
+                       " (an old segment that was renamed for reuse?)",
                        spec->path, LSN_ARG(h->page_addr), LSN_ARG(start));
     return check_timeline(spec, f, err);
 }
@@ -146,8 +151,10 @@ ErrCode wal_file_load(const WalFileSpec *spec, WalFile *ret, Err *err)
     f.system_id = spec->control->system_id;
     f.seg_size = seg_size;
     if (f.name.kind == WAL_NAME_OTHER)
-        return err_set(err, ERR_USAGE, "'%s' is not the name of a WAL file (with segments of %u "
-                                       "bytes)", spec->file, seg_size);
+        return err_set(err, ERR_USAGE,
+                       "'%s' is not the name of a WAL file (with segments of %u "
+                       "bytes)",
+                       spec->file, seg_size);
     snprintf(f.file, sizeof(f.file), "%s", spec->file);
     bool segment = f.name.kind == WAL_NAME_SEGMENT || f.name.kind == WAL_NAME_PARTIAL;
     TRY(file_bytes(spec->path, segment ? (size_t)seg_size : OTHER_FILE_MAX, &f, err));
@@ -183,11 +190,14 @@ ErrCode wal_check_frozen(WalStore *store, uint32_t tli, uint64_t segno, Err *err
         WalName name = wal_name_parse(file, store->seg_size);
         if (name.segno > segno)
             continue;
-        err_set(err, ERR_CONFLICT, "timeline %u of '%s' is frozen in '%s': there are two different "
-                                   "contents of %s", tli, store->repo->cluster,
-                repo_url(store->repo), file);
-        return err_hint(err, "two servers wrote this timeline; stop the wrong one, then 'pgdr repo "
-                             "resolve %s' shows both contents and keeps the one you choose", file);
+        err_set(err, ERR_CONFLICT,
+                "timeline %u of '%s' is frozen in '%s': there are two different "
+                "contents of %s",
+                tli, store->repo->cluster, repo_url(store->repo), file);
+        return err_hint(err,
+                        "two servers wrote this timeline; stop the wrong one, then 'pgdr repo "
+                        "resolve %s' shows both contents and keeps the one you choose",
+                        file);
     }
     return ERR_OK;
 }
@@ -220,12 +230,16 @@ static ErrCode conflict(WalStore *store, const WalFile *f, const WalFoundList *f
     err_set(err, ERR_CONFLICT, "'%s' is in '%s' with other content: %s there, %s here", f->file,
             repo_url(store->repo), other, mine);
     if (f->name.kind == WAL_NAME_HISTORY)
-        return err_hint(err, "another server has taken timeline %u; if this one was promoted by "
-                             "mistake, rebuild it; else let it take a new timeline: stop it, "
-                             "restore it again and promote", f->name.tli);
-    return err_hint(err, "another server archives under this name, or this one was copied with its "
-                         "identity; timeline %u is frozen until 'pgdr repo resolve %s' says which "
-                         "content is right", f->name.tli, f->file);
+        return err_hint(err,
+                        "another server has taken timeline %u; if this one was promoted by "
+                        "mistake, rebuild it; else let it take a new timeline: stop it, "
+                        "restore it again and promote",
+                        f->name.tli);
+    return err_hint(err,
+                    "another server archives under this name, or this one was copied with its "
+                    "identity; timeline %u is frozen until 'pgdr repo resolve %s' says which "
+                    "content is right",
+                    f->name.tli, f->file);
 }
 
 /* What is there under our name and digest must be whole, else it is replaced by what is proven. */

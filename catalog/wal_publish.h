@@ -30,7 +30,7 @@ typedef struct WalFile {
     uint8_t *data; /* the content; on the heap, or mapped */
     size_t len;
     bool mapped;
-    bool is_segment;       /* a segment or .partial: `check` and `index` are set */
+    bool is_segment; /* a segment or .partial: `check` and `index` are set */
     WalSegmentCheck check;
     WalIndex index;
 } WalFile;
@@ -55,8 +55,8 @@ typedef enum WalStored {
  * is frozen: nothing later of it is taken or trusted until an operator has resolved it. The same
  * error for any file of a frozen timeline.
  */
-MUST_CHECK ErrCode wal_file_store(WalStore *store, const WalFile *f, Compressor *c,
-                                  WalStored *ret, Err *err);
+MUST_CHECK ErrCode wal_file_store(WalStore *store, const WalFile *f, Compressor *c, WalStored *ret,
+                                  Err *err);
 
 /* ERR_CONFLICT, saying what to do, when the timeline is frozen at or before `segno`. */
 MUST_CHECK ErrCode wal_check_frozen(WalStore *store, uint32_t tli, uint64_t segno, Err *err);

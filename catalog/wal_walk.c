@@ -15,8 +15,8 @@ typedef struct DirListing {
 struct WalWalk {
     WalStore *store;
     const TimelinePath *path;
-    uint64_t segno; /* the next */
-    bool left_early; /* the last step was an older timeline's copy of this segment */
+    uint64_t segno;         /* the next */
+    bool left_early;        /* the last step was an older timeline's copy of this segment */
     DirListing listings[2]; /* of the two timelines that may share a segment */
     unsigned turn;
     WalIndex last; /* of the step before, for records that cross */
@@ -90,9 +90,8 @@ static ErrCode listing_find(const DirListing *l, const char *file, const WalFoun
 static void step_init(const WalWalk *w, size_t i, WalStep *step)
 {
     const TimelineStep *t = &w->path->at[i];
-    *step = (WalStep){.segno = w->segno,
-                      .start = wal_segment_start(w->segno, w->store->seg_size),
-                      .tli = t->tli};
+    *step = (WalStep){
+        .segno = w->segno, .start = wal_segment_start(w->segno, w->store->seg_size), .tli = t->tli};
     wal_name_segment(t->tli, w->segno, w->store->seg_size, step->file);
     if (t->until && t->until < step->start + w->store->seg_size)
         step->until = t->until;

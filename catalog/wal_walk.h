@@ -23,17 +23,17 @@ DEFINE_FREEP(WalWalk, wal_walk_free)
 typedef struct WalStep {
     uint64_t segno;
     Lsn start;
-    uint32_t tli;         /* whose copy it is */
+    uint32_t tli; /* whose copy it is */
     char file[WAL_NAME_MAX];
-    bool finished;        /* a finished segment; else a .partial or a tail */
-    WalFound found;       /* the object, unless it is a tail */
-    Lsn until;            /* records from here on do not count (the path leaves); 0: all count */
+    bool finished;  /* a finished segment; else a .partial or a tail */
+    WalFound found; /* the object, unless it is a tail */
+    Lsn until;      /* records from here on do not count (the path leaves); 0: all count */
 } WalStep;
 
 typedef enum WalWalkEnd {
-    WALK_STEP,    /* *ret is the next segment */
-    WALK_END,     /* nothing is there for the next segment, nor behind it */
-    WALK_HOLE,    /* the next segment is missing, but later WAL is there */
+    WALK_STEP, /* *ret is the next segment */
+    WALK_END,  /* nothing is there for the next segment, nor behind it */
+    WALK_HOLE, /* the next segment is missing, but later WAL is there */
 } WalWalkEnd;
 
 /* Finds the next segment without reading it. *ret is set (file, segno, tli) for END and HOLE, too:

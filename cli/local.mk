@@ -1,3 +1,31 @@
+# Everything but main and the commands is a library, so that the unit tests and conf/generate link it.
+noinst_LIBRARIES += cli/libcli.a
+cli_libcli_a_SOURCES = \
+	cli/args.c cli/args.h \
+	cli/cli.c cli/cli.h \
+	cli/command.c cli/command.h cli/commands.def \
+	cli/conffile.c cli/conffile.h \
+	cli/display.c cli/display.h \
+	cli/environment.c cli/environment.h \
+	cli/findings.c cli/findings.h \
+	cli/help.c cli/help.h \
+	cli/needs.c cli/needs.h \
+	cli/option.c cli/option.h conf/options.def \
+	cli/output.c cli/output.h \
+	cli/settings.c cli/settings.h \
+	cli/settings_file.c cli/settings_file.h \
+	cli/signals.c cli/signals.h \
+	cli/suggest.c cli/suggest.h \
+	cli/table.c cli/table.h \
+	cli/value.c cli/value.h \
+	cli/wrap.c cli/wrap.h
+
+CLI_LIBS = cli/libcli.a $(COMMON_LIBS) $(INIH_LIBS)
+
 bin_PROGRAMS += pgdr
-pgdr_SOURCES = cli/main.c
-pgdr_LDADD = $(COMMON_LIBS) $(INIH_LIBS)
+pgdr_SOURCES = \
+	cli/cmd_config.c \
+	cli/cmd_help.c \
+	cli/cmd_version.c \
+	cli/main.c
+pgdr_LDADD = $(CLI_LIBS)

@@ -12,7 +12,7 @@
 #include "lib/common/workers.h"
 #include "restore/file_writer.h"
 
-#define RANGE_RAW (128 * MIB)   /* of one file, for one worker */
+#define RANGE_RAW (128 * MIB) /* of one file, for one worker */
 #define WRITE_SIZE (1 * MIB)
 #define READER_MEMORY (24 * MIB) /* of one worker, for stored bytes */
 #define TABLES_MEMORY (48 * MIB)
@@ -134,7 +134,8 @@ static ErrCode set_owner(const Extract *x, int fd, const char *path, uint32_t mo
 /* --- large files --- */
 
 /* Pages from the repository, until `until`. */
-static ErrCode write_pages(ExtractWorker *w, FileWriter *out, uint64_t *page, uint64_t until, Err *err)
+static ErrCode write_pages(ExtractWorker *w, FileWriter *out, uint64_t *page, uint64_t until,
+                           Err *err)
 {
     const uint32_t size = w->x->header->block_size;
     while (*page < until) {
@@ -252,7 +253,8 @@ static ErrCode small_is_same(ExtractWorker *w, const SmallFile *f, bool *ret, Er
         *ret = true;
         return ERR_OK;
     }
-    return page_reader_small_same(w->reader, f->backup_id, &f->entry, disk.data, disk.len, ret, err);
+    return page_reader_small_same(w->reader, f->backup_id, &f->entry, disk.data, disk.len, ret,
+                                  err);
 }
 
 static ErrCode write_small(ExtractWorker *w, const SmallFile *f, Err *err)
@@ -305,8 +307,8 @@ static Owner owner_of(Extract *x, const FileEntry *e)
     const struct passwd *pw = getpwnam(e->user);
     const struct group *gr = getgrnam(e->group);
     if (!pw || !gr)
-        log_warn("there is no %s '%s' here: '%s' and others keep the owner they get", pw ? "group" : "user",
-                 pw ? e->group : e->user, e->path);
+        log_warn("there is no %s '%s' here: '%s' and others keep the owner they get",
+                 pw ? "group" : "user", pw ? e->group : e->user, e->path);
     free(x->last_user);
     free(x->last_group);
     x->last_user = mem_strdup(e->user);
@@ -357,8 +359,7 @@ static ErrCode put_large(Extract *x, const char *path, const FileEntry *e, Err *
     l->size = e->size;
     l->mode = e->mode;
     l->owner = owner_of(x, e);
-    ErrCode rc =
-        map_pack_reader_get(x->maps, x->header->ids.at[e->backup], &ref, &l->map, err);
+    ErrCode rc = map_pack_reader_get(x->maps, x->header->ids.at[e->backup], &ref, &l->map, err);
     if (rc != ERR_OK) {
         large_free(l);
         return rc;

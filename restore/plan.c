@@ -103,7 +103,8 @@ static ErrCode too_early_for_all(const RestoreSpec *spec, const BackupList *list
         return err_hint(err, "'pgdr info' shows each backup's timeline; --target-timeline chooses "
                              "another way");
     }
-    err_set(err, ERR_UNREACHABLE, "%s lies before the first recovery point, the end of backup %s: %s",
+    err_set(err, ERR_UNREACHABLE,
+            "%s lies before the first recovery point, the end of backup %s: %s",
             target_format(&spec->target, text), first->id,
             time_format_utc(first->stop_time, true, when));
     if (elsewhere)
@@ -169,8 +170,9 @@ static ErrCode choose_backup(const RestoreSpec *spec, const BackupList *list, Re
             return err_hint(err, "'pgdr info' lists what there is");
         }
         if (!on_path(plan, b))
-            return err_set(err, ERR_UNREACHABLE, "backup %s on timeline %u does not lie on the way "
-                                                 "to timeline %u",
+            return err_set(err, ERR_UNREACHABLE,
+                           "backup %s on timeline %u does not lie on the way "
+                           "to timeline %u",
                            b->id, b->timeline, plan->path.at[plan->path.n - 1].tli);
         ErrCode rc = resolve(spec, b, plan, err);
         if (rc == ERR_REFUSED) {
@@ -270,18 +272,18 @@ static ErrCode check_tablespace(const RestoreSpec *spec, const RestorePlan *plan
 {
     bool is_free;
     if (t->to[0] != '/')
-        return err_set(err, ERR_USAGE, "tablespace %u must go to an absolute path, not '%s'", t->oid,
-                       t->to);
+        return err_set(err, ERR_USAGE, "tablespace %u must go to an absolute path, not '%s'",
+                       t->oid, t->to);
     TRY(dir_is_free(t->to, &is_free, err));
-    if (is_free || (spec->delta && plan->dir_state != TARGET_DIR_EMPTY &&
-                    link_leads_to(spec, t->oid, t->to)))
+    if (is_free ||
+        (spec->delta && plan->dir_state != TARGET_DIR_EMPTY && link_leads_to(spec, t->oid, t->to)))
         return ERR_OK;
     err_set(err, ERR_REFUSED, "the directory '%s' of tablespace %u is not empty", t->to, t->oid);
     return err_hint(err, "give it another place: --tablespace-map=%u=/absolute/path", t->oid);
 }
 
-static ErrCode plan_tablespaces(const RestoreSpec *spec, RestorePlan *plan,
-                                const ManifestHeader *h, Err *err)
+static ErrCode plan_tablespaces(const RestoreSpec *spec, RestorePlan *plan, const ManifestHeader *h,
+                                Err *err)
 {
     for (size_t i = 0; i < h->tablespaces.n; i++) {
         const ManifestTablespace *m = &h->tablespaces.at[i];
@@ -321,15 +323,17 @@ static ErrCode plan_replayed_tablespaces(const RestoreSpec *spec, RestorePlan *p
         TRY(dir_is_free(e->text, &is_free, err));
         bool known = false;
         for (size_t k = 0; k < plan->tablespaces.n && !known; k++)
-            known = !plan->tablespaces.at[k].mapped &&
-                    strcmp(plan->tablespaces.at[k].to, e->text) == 0;
+            known =
+                !plan->tablespaces.at[k].mapped && strcmp(plan->tablespaces.at[k].to, e->text) == 0;
         if (!is_free && !known &&
             !(spec->delta && link_leads_to(spec, (uint32_t)e->number, e->text))) {
-            err_set(err, ERR_REFUSED, "replay will create tablespace %llu in '%s', which is not "
-                                      "empty: it may belong to another cluster",
+            err_set(err, ERR_REFUSED,
+                    "replay will create tablespace %llu in '%s', which is not "
+                    "empty: it may belong to another cluster",
                     (unsigned long long)e->number, e->text);
-            return err_hint(err, "restore on another host, or to a target before " LSN_FMT
-                                 ", where the tablespace was created",
+            return err_hint(err,
+                            "restore on another host, or to a target before " LSN_FMT
+                            ", where the tablespace was created",
                             LSN_ARG(e->lsn));
         }
         vec_push(&plan->to_make, mem_strdup(e->text));

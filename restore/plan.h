@@ -21,15 +21,15 @@ typedef struct TablespaceMapping {
 
 typedef struct RestoreSpec {
     Repo *repo;
-    const char *to;         /* absolute path of the data directory to write */
-    const char *backup_id;  /* NULL: chosen from the target */
+    const char *to;        /* absolute path of the data directory to write */
+    const char *backup_id; /* NULL: chosen from the target */
     TargetSpec target;
     TimelineChoice timeline;
     uint32_t timeline_number;
     TargetAction action;
-    bool delta;             /* into an existing data directory, writing what differs */
-    bool is_clone;          /* `to` is not the cluster's own data directory */
-    bool archive_off;       /* the restored server does not archive */
+    bool delta;       /* into an existing data directory, writing what differs */
+    bool is_clone;    /* `to` is not the cluster's own data directory */
+    bool archive_off; /* the restored server does not archive */
     VEC(TablespaceMapping) mappings;
     const char *restore_command; /* up to the arguments of archive-get; see restore_command_of() */
 } RestoreSpec;
@@ -53,7 +53,7 @@ typedef struct RestorePlan {
     uint64_t bytes, files; /* to be restored */
     Lsn wal_from, wal_to;
     uint64_t wal_segments;
-    uint64_t free_bytes;   /* on the data directory's filesystem */
+    uint64_t free_bytes; /* on the data directory's filesystem */
     StrList warnings;
 } RestorePlan;
 void restore_plan_release(RestorePlan *p);

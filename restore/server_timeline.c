@@ -99,7 +99,9 @@ ErrCode server_timeline_path(const char *setting, const PgControl *control, cons
     if (!*setting || strcasecmp(setting, "latest") == 0)
         return lineage_path(lineage, lineage_latest(lineage, own), ret, err);
     if (*end || tli == 0 || tli > UINT32_MAX)
-        return err_set(err, ERR_CONFIG, "recovery_target_timeline = '%s' of the server is no "
-                                        "timeline", setting);
+        return err_set(err, ERR_CONFIG,
+                       "recovery_target_timeline = '%s' of the server is no "
+                       "timeline",
+                       setting);
     return lineage_path(lineage, (uint32_t)tli, ret, err);
 }

@@ -79,10 +79,14 @@ ErrCode target_dir_check_stopped(const char *dir, Err *err)
     snprintf(cwd, sizeof(cwd), "/proc/%ld/cwd", listed);
     if (readlink(cwd, target, sizeof(target)) >= 0)
         return ERR_OK;
-    err_set(err, ERR_REFUSED, "'%s/postmaster.pid' names process %ld, which runs and belongs to "
-                              "another user: it may be the server", dir, listed);
-    return err_hint(err, "run pgdr as the server's user, or, when the server is surely stopped, "
-                         "remove '%s/postmaster.pid'", dir);
+    err_set(err, ERR_REFUSED,
+            "'%s/postmaster.pid' names process %ld, which runs and belongs to "
+            "another user: it may be the server",
+            dir, listed);
+    return err_hint(err,
+                    "run pgdr as the server's user, or, when the server is surely stopped, "
+                    "remove '%s/postmaster.pid'",
+                    dir);
 }
 
 ErrCode dir_is_free(const char *dir, bool *ret, Err *err)

@@ -1,12 +1,13 @@
 #ifndef PGDR_RESTORE_TARGET_DIR_H
 #define PGDR_RESTORE_TARGET_DIR_H
 
-/* Looking at the directory that a restore is to write: is it free, whose is it, does a server run. */
+/* Looking at the directory that a restore is to write: is it free, whose is it, does a server run.
+ */
 
 #include "lib/pg/version.h"
 
 typedef enum TargetDirState {
-    TARGET_DIR_ABSENT,      /* it, and perhaps what is above it, must be made */
+    TARGET_DIR_ABSENT, /* it, and perhaps what is above it, must be made */
     TARGET_DIR_EMPTY,
     TARGET_DIR_CLUSTER,     /* a data directory */
     TARGET_DIR_INTERRUPTED, /* a restore began here and did not end */

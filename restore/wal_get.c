@@ -114,7 +114,8 @@ static ErrCode piece_judge(const Question *q, LastPiece *p, uint32_t seg_size, L
     return ERR_OK;
 }
 
-static ErrCode piece_better(LastPiece *best, LastPiece *other, Lsn start, const char *file, Err *err)
+static ErrCode piece_better(LastPiece *best, LastPiece *other, Lsn start, const char *file,
+                            Err *err)
 {
     size_t common = (size_t)(MIN(best->ends, other->ends) - start);
     if (common && memcmp(best->data.data, other->data.data, common) != 0)
@@ -175,13 +176,15 @@ static ErrCode piece_beats_local(const Question *q, const LastPiece *p, bool *re
     if (check.ends >= p->ends) {
         *ret = false;
         log_info("the server's own %s reaches " LSN_FMT ", the archived piece " LSN_FMT
-                 ": its own is left in place", q->spec->file, LSN_ARG(check.ends),
-                 LSN_ARG(p->ends));
+                 ": its own is left in place",
+                 q->spec->file, LSN_ARG(check.ends), LSN_ARG(p->ends));
         return ERR_OK;
     }
     if (memcmp(local.data, p->data.data, (size_t)(check.ends - q->start)) != 0)
-        return err_set(err, ERR_CONFLICT, "the server's own %s and the archived piece hold "
-                                          "different WAL: neither is overwritten", q->spec->file);
+        return err_set(err, ERR_CONFLICT,
+                       "the server's own %s and the archived piece hold "
+                       "different WAL: neither is overwritten",
+                       q->spec->file);
     return ERR_OK;
 }
 
@@ -194,7 +197,8 @@ static ErrCode stop_at_first(void *arg, const RepoEntry *e, Err *err)
 }
 
 /* Anything of the timeline behind this segment, or a younger timeline that the path goes on to. */
-static ErrCode check_no_later(const Question *q, WalStore *store, const TimelinePath *path, Err *err)
+static ErrCode check_no_later(const Question *q, WalStore *store, const TimelinePath *path,
+                              Err *err)
 {
     char tli8[9];
     Err found = {0};
@@ -225,8 +229,9 @@ static ErrCode check_no_later(const Question *q, WalStore *store, const Timeline
         return ERR_OK;
     err_set(err, ERR_WAL_MISSING, "%s is not in '%s', but later WAL is (%.40s): there is a hole",
             q->spec->file, repo_url(store->repo), later);
-    return err_hint(err, "archive the segment if any server still has it; to end recovery before "
-                         "it, restore with a target: 'pgdr restore --dry-run' says how far it goes");
+    return err_hint(err,
+                    "archive the segment if any server still has it; to end recovery before "
+                    "it, restore with a target: 'pgdr restore --dry-run' says how far it goes");
 }
 
 /* --- the answer of one repository --- */

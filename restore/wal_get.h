@@ -19,9 +19,9 @@
 typedef enum WalGetAnswer { WAL_GET_FOUND, WAL_GET_ABSENT } WalGetAnswer;
 
 typedef struct WalGetSpec {
-    const char *file;     /* %f */
-    const char *to;       /* %p: relative to the data directory, or absolute */
-    const char *data_dir; /* of the asking server */
+    const char *file;         /* %f */
+    const char *to;           /* %p: relative to the data directory, or absolute */
+    const char *data_dir;     /* of the asking server */
     const TimelinePath *path; /* the timelines recovery walks; NULL: from the server's settings */
     const RepoSource *repos;
 } WalGetSpec;

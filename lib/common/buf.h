@@ -1,7 +1,8 @@
 #ifndef PGDR_COMMON_BUF_H
 #define PGDR_COMMON_BUF_H
 
-/* A growable byte buffer. A zeroed Buf is empty; buf_release() frees it. `data` may move on growth. */
+/* A growable byte buffer. A zeroed Buf is empty; buf_release() frees it. `data` may move on growth.
+ */
 
 #include "lib/common/mem.h"
 

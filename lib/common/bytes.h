@@ -1,7 +1,8 @@
 #ifndef PGDR_COMMON_BYTES_H
 #define PGDR_COMMON_BYTES_H
 
-/* Numbers as they lie on disk: little endian and LEB128 for our format, host order is never used. */
+/* Numbers as they lie on disk: little endian and LEB128 for our format, host order is never used.
+ */
 
 #include <string.h>
 

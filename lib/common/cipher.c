@@ -68,13 +68,16 @@ ErrCode scrypt_derive(const char *passphrase, const uint8_t *salt, size_t salt_l
                       uint8_t out[CIPHER_KEY_LEN], Err *err)
 {
     if (log_n < 10 || log_n > SCRYPT_LOG_N_MAX)
-        return err_set(err, ERR_DAMAGED, "the key asks for scrypt with N = 2^%u, which is outside "
-                                         "2^10 to 2^%d", log_n, SCRYPT_LOG_N_MAX);
+        return err_set(err, ERR_DAMAGED,
+                       "the key asks for scrypt with N = 2^%u, which is outside "
+                       "2^10 to 2^%d",
+                       log_n, SCRYPT_LOG_N_MAX);
     uint64_t n = (uint64_t)1 << log_n;
     if (EVP_PBE_scrypt(passphrase, strlen(passphrase), salt, salt_len, n, 8, 1, 2048 * n, out,
                        CIPHER_KEY_LEN) != 1)
-        return err_set(err, ERR_LIMIT, "cannot stretch the passphrase: scrypt with N = 2^%u needs "
-                                       "%llu MiB of memory", log_n,
-                       (unsigned long long)(n / 1024));
+        return err_set(err, ERR_LIMIT,
+                       "cannot stretch the passphrase: scrypt with N = 2^%u needs "
+                       "%llu MiB of memory",
+                       log_n, (unsigned long long)(n / 1024));
     return ERR_OK;
 }

@@ -97,17 +97,16 @@ static void crc_table_fill(void)
     }
     for (uint32_t i = 0; i < 256; i++)
         for (int t = 1; t < 8; t++)
-            crc_table[t][i] =
-                crc_table[t - 1][i] >> 8 ^ crc_table[0][crc_table[t - 1][i] & 0xff];
+            crc_table[t][i] = crc_table[t - 1][i] >> 8 ^ crc_table[0][crc_table[t - 1][i] & 0xff];
 }
 
 static uint32_t crc32c_tables(uint32_t c, const uint8_t *p, size_t len)
 {
     for (; len >= 8; p += 8, len -= 8) {
         uint32_t lo = c ^ get_u32(p), hi = get_u32(p + 4);
-        c = crc_table[7][lo & 0xff] ^ crc_table[6][lo >> 8 & 0xff] ^
-            crc_table[5][lo >> 16 & 0xff] ^ crc_table[4][lo >> 24] ^ crc_table[3][hi & 0xff] ^
-            crc_table[2][hi >> 8 & 0xff] ^ crc_table[1][hi >> 16 & 0xff] ^ crc_table[0][hi >> 24];
+        c = crc_table[7][lo & 0xff] ^ crc_table[6][lo >> 8 & 0xff] ^ crc_table[5][lo >> 16 & 0xff] ^
+            crc_table[4][lo >> 24] ^ crc_table[3][hi & 0xff] ^ crc_table[2][hi >> 8 & 0xff] ^
+            crc_table[1][hi >> 16 & 0xff] ^ crc_table[0][hi >> 24];
     }
     while (len--)
         c = c >> 8 ^ crc_table[0][(c ^ *p++) & 0xff];
@@ -117,8 +116,8 @@ static uint32_t crc32c_tables(uint32_t c, const uint8_t *p, size_t len)
 #if defined(__x86_64__)
 #include <nmmintrin.h>
 
-__attribute__((target("sse4.2"))) static uint32_t crc32c_instruction(uint32_t crc,
-                                                                     const uint8_t *p, size_t len)
+__attribute__((target("sse4.2"))) static uint32_t crc32c_instruction(uint32_t crc, const uint8_t *p,
+                                                                     size_t len)
 {
     uint64_t c = crc;
     for (; len >= 8; p += 8, len -= 8)

@@ -3,8 +3,7 @@
 #include <dlfcn.h>
 #include <string.h>
 
-ErrCode dynlib_load(const char *soname, const char *package, const DynSym *syms, size_t n,
-                    Err *err)
+ErrCode dynlib_load(const char *soname, const char *package, const DynSym *syms, size_t n, Err *err)
 {
     /* Never closed: libcurl and OpenSSL keep thread-local state. */
     void *lib = dlopen(soname, RTLD_NOW | RTLD_LOCAL);

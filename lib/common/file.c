@@ -28,8 +28,7 @@ ErrCode file_read_at(int fd, void *data, size_t len, uint64_t off, size_t *ret_g
 {
     size_t got = 0;
     while (got < len) {
-        ssize_t n =
-            pread(fd, (uint8_t *)data + got, MIN(len - got, IO_MAX), (off_t)(off + got));
+        ssize_t n = pread(fd, (uint8_t *)data + got, MIN(len - got, IO_MAX), (off_t)(off + got));
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
@@ -60,8 +59,8 @@ ErrCode file_write_at(int fd, const void *data, size_t len, uint64_t off, const 
                       Err *err)
 {
     for (size_t done = 0; done < len;) {
-        ssize_t n = pwrite(fd, (const uint8_t *)data + done, MIN(len - done, IO_MAX),
-                           (off_t)(off + done));
+        ssize_t n =
+            pwrite(fd, (const uint8_t *)data + done, MIN(len - done, IO_MAX), (off_t)(off + done));
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)

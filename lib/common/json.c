@@ -8,8 +8,8 @@ ErrCode json_parse_object(const void *text, size_t len, json_t **ret, Err *err)
     json_error_t why;
     json_t *j = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why);
     if (!j)
-        return err_set(err, ERR_DAMAGED, "bad JSON in line %d, column %d: %s", why.line,
-                       why.column, why.text);
+        return err_set(err, ERR_DAMAGED, "bad JSON in line %d, column %d: %s", why.line, why.column,
+                       why.text);
     if (!json_is_object(j)) {
         json_decref(j);
         return err_set(err, ERR_DAMAGED, "JSON that is not an object");

@@ -12,7 +12,7 @@
 static LogLevel log_level = LOG_INFO;
 static LogFormat log_format = LOG_PLAIN;
 static int log_fd = -1; /* nothing is logged before log_init() */
-static void (*log_before)(void);
+static void (*log_before)(void), (*log_after)(void);
 
 static const char *const level_names[] = {"ERROR", "WARNING", "INFO", "DEBUG"};
 
@@ -28,17 +28,17 @@ bool log_enabled(LogLevel level)
     return log_fd >= 0 && level <= log_level;
 }
 
-void log_before_line(void (*fn)(void))
+void log_around_line(void (*before)(void), void (*after)(void))
 {
-    log_before = fn;
+    log_before = before;
+    log_after = after;
 }
 
 static void log_format_json(Buf *out, LogLevel level, const char *text, const char *hint)
 {
     char when[TIME_TEXT_LEN];
-    json_t *line = json_pack("{s:s,s:s,s:i,s:s}", "time",
-                             time_format_rfc3339(time_now(), when), "level", level_names[level],
-                             "pid", (int)getpid(), "message", text);
+    json_t *line = json_pack("{s:s,s:s,s:i,s:s}", "time", time_format_rfc3339(time_now(), when),
+                             "level", level_names[level], "pid", (int)getpid(), "message", text);
     if (!line) { /* the message is not UTF-8 */
         buf_append_str(out, "{\"level\":\"ERROR\",\"message\":\"unprintable message\"}\n");
         return;
@@ -90,5 +90,7 @@ void log_line(LogLevel level, const char *hint, const char *fmt, ...)
             break; /* there is nowhere left to say so */
         off += (size_t)n;
     }
+    if (log_after)
+        log_after();
     errno = saved_errno;
 }

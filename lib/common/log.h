@@ -16,8 +16,9 @@ typedef enum LogFormat { LOG_PLAIN, LOG_TEXT, LOG_JSON } LogFormat;
 
 void log_init(LogLevel level, LogFormat format, int fd);
 bool log_enabled(LogLevel level);
-/* Called before a line is written, to clear a progress line from a terminal; may be NULL. */
-void log_before_line(void (*fn)(void));
+/* Called before and after a line is written, to push a progress line on a terminal aside; both or
+ * neither. Set while no other thread logs. */
+void log_around_line(void (*before)(void), void (*after)(void));
 
 void log_line(LogLevel level, const char *hint, const char *fmt, ...) PRINTF_LIKE(3, 4);
 

@@ -60,7 +60,6 @@ const char *progress_format(const ProgressView *v, char *out)
                      (int)((double)v->done * 100 / (double)v->total),
                      size_format((uint64_t)v->bytes_per_second, rate));
     if (v->eta && n > 0 && n < PROGRESS_TEXT_LEN)
-        snprintf(out + n, PROGRESS_TEXT_LEN - (size_t)n, ", %s left",
-                 duration_format(v->eta, eta));
+        snprintf(out + n, PROGRESS_TEXT_LEN - (size_t)n, ", %s left", duration_format(v->eta, eta));
     return out;
 }

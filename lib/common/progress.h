@@ -11,7 +11,7 @@
 #include "lib/common/timeutil.h"
 
 typedef struct Progress {
-    _Atomic(const char *) phase; /* static text: "copying files" */
+    _Atomic(const char *) phase;  /* static text: "copying files" */
     _Atomic uint64_t done, total; /* bytes */
     _Atomic uint64_t items_done, items_total;
     _Atomic TimeUs started; /* monotonic */

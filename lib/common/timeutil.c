@@ -131,9 +131,9 @@ static ErrCode time_parse_ago(const char *s, TimeUs now, TimeUs *ret, Err *err)
     static const struct {
         const char *name;
         TimeUs seconds;
-    } units[] = {{"s", 1},      {"sec", 1},      {"second", 1},   {"m", 60},     {"min", 60},
-                 {"minute", 60}, {"h", 3600},    {"hour", 3600},  {"d", 86400},  {"day", 86400},
-                 {"w", 604800}, {"week", 604800}};
+    } units[] = {{"s", 1},     {"sec", 1},     {"second", 1}, {"m", 60},
+                 {"min", 60},  {"minute", 60}, {"h", 3600},   {"hour", 3600},
+                 {"d", 86400}, {"day", 86400}, {"w", 604800}, {"week", 604800}};
     TimeUs total = 0;
     const char *p = s;
     for (int parts = 0;; parts++) {

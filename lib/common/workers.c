@@ -80,8 +80,7 @@ static void *worker_main(void *arg)
             break;
         }
     }
-    if (w->spec.flush && !workers_failed(w) &&
-        w->spec.flush(w->spec.shared, state, &err) != ERR_OK)
+    if (w->spec.flush && !workers_failed(w) && w->spec.flush(w->spec.shared, state, &err) != ERR_OK)
         workers_fail(w, &err);
     if (w->spec.state_free)
         w->spec.state_free(state);

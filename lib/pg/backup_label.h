@@ -16,7 +16,7 @@ MUST_CHECK ErrCode backup_label_parse(const char *text, size_t len, BackupLabel 
 
 typedef struct Tablespace {
     uint32_t oid;
-    char *path; /* where the link in pg_tblspc points; "" for an in-place tablespace (a directory) */
+    char *path; /* where the link in pg_tblspc points; "" for a directory there (in-place) */
 } Tablespace;
 typedef VEC(Tablespace) TablespaceList;
 void tablespace_list_release(TablespaceList *list);

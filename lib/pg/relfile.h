@@ -21,9 +21,9 @@ typedef struct RelFile {
 bool relfile_parse(const char *path, RelFile *ret);
 
 typedef enum DataRule {
-    DATA_COPY,       /* belongs into a backup */
-    DATA_EMPTY_DIR,  /* the directory itself, but nothing below (pg_wal, pg_replslot, …) */
-    DATA_SKIP,       /* not at all (postmaster.pid, pgsql_tmp*, temporary relations, …) */
+    DATA_COPY,      /* belongs into a backup */
+    DATA_EMPTY_DIR, /* the directory itself, but nothing below (pg_wal, pg_replslot, …) */
+    DATA_SKIP,      /* not at all (postmaster.pid, pgsql_tmp*, temporary relations, …) */
 } DataRule;
 
 /* By name alone (unlogged relations are known by their _init fork, see backup): the exclusions of

@@ -31,7 +31,8 @@ uint32_t timeline_at(const TimelinePath *path, Lsn lsn);
 const TimelineStep *timeline_step(const TimelinePath *path, uint32_t tli);
 /* Where the path enters `tli` (0 for its first timeline). The timeline must be on the path. */
 Lsn timeline_entry(const TimelinePath *path, uint32_t tli);
-/* True when (tli, lsn) is a state that the path goes through: lsn is at most where it leaves tli. */
+/* True when (tli, lsn) is a state that the path goes through: lsn is at most where it leaves tli.
+ */
 bool timeline_contains(const TimelinePath *path, uint32_t tli, Lsn lsn);
 
 /* "1@0/6000000,2@0/9000000,3": the form that restore writes into restore_command. */

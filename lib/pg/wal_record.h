@@ -12,10 +12,10 @@ typedef struct RelLocator {
 /* Commit, abort, commit prepared, abort prepared. Pointers are borrowed from the record. */
 typedef struct WalXact {
     bool commit;
-    bool prepared;  /* COMMIT PREPARED or ABORT PREPARED: xid is that of the prepared transaction */
-    uint32_t xid;   /* the top-level transaction that ended */
-    TimeUs time;    /* when, by the server's clock */
-    uint32_t db;    /* 0: not logged */
+    bool prepared; /* COMMIT PREPARED or ABORT PREPARED: xid is that of the prepared transaction */
+    uint32_t xid;  /* the top-level transaction that ended */
+    TimeUs time;   /* when, by the server's clock */
+    uint32_t db;   /* 0: not logged */
     uint32_t n_subxids;
     const uint8_t *subxids; /* n × u32, unaligned: read with get_u32() */
     uint32_t n_dropped;
@@ -42,7 +42,8 @@ bool wal_record_is_switch(const WalRecord *r);
 bool wal_record_backup_end(const WalRecord *r, Lsn *start);
 
 typedef struct WalParameters {
-    int max_connections, max_worker_processes, max_wal_senders, max_prepared_xacts, max_locks_per_xact;
+    int max_connections, max_worker_processes, max_wal_senders, max_prepared_xacts,
+        max_locks_per_xact;
     int wal_level;
     bool wal_log_hints;
 } WalParameters;

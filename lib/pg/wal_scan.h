@@ -93,7 +93,8 @@ uint32_t wal_scan_page_tli(const WalScan *s);
 typedef struct WalSegmentHeader {
     const PgVersion *version;
     uint64_t system_id;
-    uint32_t tli; /* xlp_tli: the name's timeline or, in the first segment of a timeline, an ancestor */
+    uint32_t
+        tli; /* xlp_tli: the name's timeline or, in the first segment of a timeline, an ancestor */
     Lsn page_addr;
     uint32_t seg_size, wal_block_size;
     uint32_t rem_len; /* bytes of the previous segment's last record at the start of this one */

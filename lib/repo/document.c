@@ -13,8 +13,8 @@ ErrCode document_put(Repo *r, const char *name, const char kind[KIND_LEN], const
     ObjectFacts object;
     object_writer_begin(w, r->key, kind, name);
     for (size_t off = 0; off < len; off += UNIT_RAW_MAX)
-        TRY(object_writer_add(w, c, (const uint8_t *)text + off, MIN(len - off, UNIT_RAW_MAX),
-                              NULL, err));
+        TRY(object_writer_add(w, c, (const uint8_t *)text + off, MIN(len - off, UNIT_RAW_MAX), NULL,
+                              err));
     TRY(object_writer_finish(w, 0, NULL, &object, err));
     TRY(repo_put(r, name, w, flags, err));
     if (facts) {

@@ -12,8 +12,10 @@ static ErrCode refuse_unknown(const Repo *repo, const BackupStates *states, Err 
 {
     for (size_t i = 0; i < states->n; i++)
         if (states->at[i].unknown) {
-            err_set(err, ERR_VERSION, "backup %s in '%s' holds objects this pgdr does not know: "
-                                      "nothing is deleted", states->at[i].id, repo_url(repo));
+            err_set(err, ERR_VERSION,
+                    "backup %s in '%s' holds objects this pgdr does not know: "
+                    "nothing is deleted",
+                    states->at[i].id, repo_url(repo));
             return err_hint(err, "use the latest pgdr that writes to this repository");
         }
     return ERR_OK;
@@ -92,7 +94,8 @@ static ErrCode condemn_pack(void *arg, const RepoEntry *e, Err *err)
     Condemn *c = arg;
     char id[BACKUP_ID_LEN + 1];
     if (!name_backup(e->name, "packs/", id))
-        return err_set(err, ERR_VERSION, "'%s' is no pack of a backup: nothing is deleted", e->name);
+        return err_set(err, ERR_VERSION, "'%s' is no pack of a backup: nothing is deleted",
+                       e->name);
     const BackupState *s = state_find(c->states, id);
     if (name_set_has(&c->keep, e->name) ||
         (!(s && backup_exists(s)) && name_set_has(&c->leased, id)))
@@ -273,8 +276,10 @@ static ErrCode undelete_refuse_ripe(Repo *repo, const char *backup_id, TimeUs gr
     for (size_t i = 0; i < trash.n && rc == ERR_OK; i++)
         for (size_t k = 0; k < trash.at[i].names.n && rc == ERR_OK; k++)
             if (strcmp(trash.at[i].names.at[k], manifest) == 0)
-                rc = err_set(err, ERR_REFUSED, "backup %s was condemned too long ago: its removal "
-                                               "may have begun", backup_id);
+                rc = err_set(err, ERR_REFUSED,
+                             "backup %s was condemned too long ago: its removal "
+                             "may have begun",
+                             backup_id);
     trash_list_release(&trash);
     return rc;
 }

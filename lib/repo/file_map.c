@@ -35,8 +35,8 @@ static void map_push(FileMap *m, MapRun run)
 
 void file_map_add(FileMap *m, uint64_t first, uint64_t n, MapSource source, uint64_t slot)
 {
-    map_push(m, (MapRun){.source = source_index(m, source), .pages = n, .slot = slot,
-                         .first = first});
+    map_push(m,
+             (MapRun){.source = source_index(m, source), .pages = n, .slot = slot, .first = first});
 }
 
 void file_map_add_zeros(FileMap *m, uint64_t first, uint64_t n)
@@ -152,8 +152,7 @@ static bool decode_runs(Cursor *c, FileMap *m, uint64_t n, uint64_t *ends)
         MapRun *r = &m->runs.at[i];
         uint64_t kept = m->patch ? cursor_varint(c) : 0;
         r->pages = cursor_varint(c);
-        if (c->bad || kept > m->pages - page || r->pages > m->pages - page - kept ||
-            r->pages == 0)
+        if (c->bad || kept > m->pages - page || r->pages > m->pages - page - kept || r->pages == 0)
             return false;
         r->first = page + kept;
         page = r->first + r->pages;
@@ -212,8 +211,7 @@ static void map_copy(const FileMap *from, uint64_t first, uint64_t until, FileMa
         if (!r || r->source == 0)
             file_map_add_zeros(to, page, n); /* beyond a shorter base there are zeros */
         else
-            file_map_add(to, page, n, from->sources.at[r->source - 1],
-                         r->slot + (page - r->first));
+            file_map_add(to, page, n, from->sources.at[r->source - 1], r->slot + (page - r->first));
         page += n;
     }
 }

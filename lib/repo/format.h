@@ -80,29 +80,29 @@ _Static_assert(sizeof(ObjectFooter) == 132, "the footer is 132 bytes");
 
 /* Sections of a table: u8 type, varint length, bytes. An unknown type is passed over. */
 enum {
-    SECTION_LEN = 1,    /* stored length of each unit: varints */
-    SECTION_SLOTS = 2,  /* pairs of varints: units, slots a unit; 0 slots: small files */
-    SECTION_FILES = 3,  /* a zstd frame: varint n, n × (varint length, path) */
-    SECTION_OWNER = 4,  /* who the slots and small files belong to */
-    SECTION_HASH = 5,   /* u64 page_hash() a slot; one a small file */
-    SECTION_IDS = 6,    /* map packs: varint n, n × backup id (varint length, text) */
-    SECTION_FRAG = 10,  /* WAL: head and tail fragment */
-    SECTION_TIME = 11,  /* WAL: commits and aborts */
-    SECTION_EVENT = 12, /* WAL: restore points, checkpoints, tablespaces, … */
+    SECTION_LEN = 1,     /* stored length of each unit: varints */
+    SECTION_SLOTS = 2,   /* pairs of varints: units, slots a unit; 0 slots: small files */
+    SECTION_FILES = 3,   /* a zstd frame: varint n, n × (varint length, path) */
+    SECTION_OWNER = 4,   /* who the slots and small files belong to */
+    SECTION_HASH = 5,    /* u64 page_hash() a slot; one a small file */
+    SECTION_IDS = 6,     /* map packs: varint n, n × backup id (varint length, text) */
+    SECTION_FRAG = 10,   /* WAL: head and tail fragment */
+    SECTION_TIME = 11,   /* WAL: commits and aborts */
+    SECTION_EVENT = 12,  /* WAL: restore points, checkpoints, tablespaces, … */
     SECTION_BLOCKS = 13, /* WAL: changed blocks */
-    SECTION_META = 14,  /* WAL: JSON about the file */
+    SECTION_META = 14,   /* WAL: JSON about the file */
 };
 
 /* Domains of the nonce: u32 domain, u64 counter. */
 enum { DOMAIN_UNIT = 0, DOMAIN_TABLE = 1 };
 
 /* Limits. A reader refuses what is larger before it allocates. */
-#define UNIT_RAW_MAX ((size_t)1 << 20)       /* raw bytes of one unit */
-#define FRAME_PAGES 16                       /* pages of a unit in a full backup */
-#define SMALL_FILE_MAX ((size_t)128 << 10)   /* larger files have a map */
-#define PACK_STORED_MAX ((size_t)32 << 20)   /* one PUT from memory */
+#define UNIT_RAW_MAX ((size_t)1 << 20)     /* raw bytes of one unit */
+#define FRAME_PAGES 16                     /* pages of a unit in a full backup */
+#define SMALL_FILE_MAX ((size_t)128 << 10) /* larger files have a map */
+#define PACK_STORED_MAX ((size_t)32 << 20) /* one PUT from memory */
 #define TABLE_MAX ((size_t)64 << 20)
-#define WAL_STORED_MAX ((size_t)1100 << 20)  /* a 1 GiB segment that does not compress */
+#define WAL_STORED_MAX ((size_t)1100 << 20) /* a 1 GiB segment that does not compress */
 #define DOCUMENT_RAW_MAX ((size_t)1 << 30)
 #define BACKUP_ID_LEN 33 /* 20261123T081500Z-9f3a6c1d2b4e5f60 */
 

@@ -38,11 +38,11 @@ void repo_key_wrap_plain(RepoKey *k)
 {
     char repo[2 * REPO_ID_LEN + 1], id[2 * KEY_ID_LEN + 1], secret[2 * CIPHER_KEY_LEN + 1];
     json_decref(k->wrap);
-    k->wrap = json_pack("{s:i,s:s,s:s,s:s,s:s,s:I,s:s}", "pgdr", FORMAT_VERSION, "repository",
-                        hex_format(k->repo_id, REPO_ID_LEN, repo), "key",
-                        hex_format(k->id, KEY_ID_LEN, id), "cipher", "none", "wrap", "none",
-                        "created", (json_int_t)k->created, "secret",
-                        hex_format(k->secret, CIPHER_KEY_LEN, secret));
+    k->wrap =
+        json_pack("{s:i,s:s,s:s,s:s,s:s,s:I,s:s}", "pgdr", FORMAT_VERSION, "repository",
+                  hex_format(k->repo_id, REPO_ID_LEN, repo), "key",
+                  hex_format(k->id, KEY_ID_LEN, id), "cipher", "none", "wrap", "none", "created",
+                  (json_int_t)k->created, "secret", hex_format(k->secret, CIPHER_KEY_LEN, secret));
 }
 
 static ErrCode get_hex(const json_t *obj, const char *name, void *out, size_t len, Err *err)
@@ -70,8 +70,10 @@ ErrCode repo_key_unwrap(const json_t *wrap, RepoKey **ret, Err *err)
     TRY(json_get_text(wrap, "cipher", &cipher, err));
     TRY(json_get_text(wrap, "wrap", &how, err));
     if (strcmp(cipher, "none") != 0 || strcmp(how, "none") != 0)
-        return err_set(err, ERR_VERSION, "the key is wrapped by '%s' for cipher '%s', which this "
-                                         "pgdr does not know", how, cipher);
+        return err_set(err, ERR_VERSION,
+                       "the key is wrapped by '%s' for cipher '%s', which this "
+                       "pgdr does not know",
+                       how, cipher);
     TRY(get_hex(wrap, "secret", k->secret, CIPHER_KEY_LEN, err));
     k->cipher = CIPHER_NONE;
     k->created = created;

@@ -76,8 +76,8 @@ ErrCode lease_take(Repo *repo, const char *what, const StrList *backups, Lease *
     for (size_t i = 0; i < backups->n; i++)
         json_array_append_new(ids, json_string(backups->at[i]));
     l->body = json_pack("{s:s,s:s,s:i,s:I,s:o}", "what", what, "host",
-                        utf8_valid(host, strlen(host)) ? host : "?", "pid", (int)getpid(),
-                        "since", (json_int_t)time_now(), "backups", ids);
+                        utf8_valid(host, strlen(host)) ? host : "?", "pid", (int)getpid(), "since",
+                        (json_int_t)time_now(), "backups", ids);
     TRY(document_put_json(repo, l->name, KIND_MARK, l->body, STORAGE_CREATE, NULL, err));
     sigset_t all, old;
     sigfillset(&all);
@@ -130,9 +130,8 @@ static ErrCode lease_read(Repo *repo, const char *name, StrList *ret, Err *err)
     json_t *ids, *item;
     size_t i;
     TRY(json_get_array(body, "backups", &ids, err));
-    json_array_foreach (ids, i, item)
-        if (json_is_string(item))
-            vec_push(ret, mem_strdup(json_string_value(item)));
+    json_array_foreach(ids, i, item) if (json_is_string(item))
+        vec_push(ret, mem_strdup(json_string_value(item)));
     return ERR_OK;
 }
 

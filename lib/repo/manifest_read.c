@@ -30,8 +30,8 @@ struct ManifestReader {
     Buf text; /* raw bytes of the open unit */
     size_t at;
 
-    json_t *line;    /* owns the texts of the last entry */
-    Buf decoded[4];  /* texts that were in base64 */
+    json_t *line;   /* owns the texts of the last entry */
+    Buf decoded[4]; /* texts that were in base64 */
     char *last_path;
     uint64_t files, bytes, part_files;
 };
@@ -144,7 +144,8 @@ static ErrCode header_lists(const json_t *j, ManifestHeader *h, Err *err)
     json_t *item;
     TRY(json_get_array(j, "ids", &ids, err));
     TRY(json_get_array(j, "tablespaces", &spaces, err));
-    json_array_foreach (ids, i, item) {
+    json_array_foreach(ids, i, item)
+    {
         const char *id = json_string_value(item);
         if (!id || !backup_id_valid(id))
             return err_set(err, ERR_DAMAGED, "\"ids\" holds something that is no backup id");
@@ -152,7 +153,8 @@ static ErrCode header_lists(const json_t *j, ManifestHeader *h, Err *err)
     }
     if (!h->ids.n || strcmp(h->ids.at[0], h->id) != 0)
         return err_set(err, ERR_DAMAGED, "\"ids\" does not begin with the backup itself");
-    json_array_foreach (spaces, i, item) {
+    json_array_foreach(spaces, i, item)
+    {
         Buf store AUTO(buf_release) = {0};
         const char *path;
         uint32_t oid;
@@ -221,7 +223,8 @@ static ErrCode head_part(ManifestReader *r, const json_t *j, Err *err)
     return ERR_OK;
 }
 
-static ErrCode head_end(ManifestReader *r, const json_t *j, const Buf *text, size_t before, Err *err)
+static ErrCode head_end(ManifestReader *r, const json_t *j, const Buf *text, size_t before,
+                        Err *err)
 {
     const char *hex;
     uint8_t want[SHA256_LEN], got[SHA256_LEN];
@@ -275,10 +278,12 @@ ErrCode manifest_reader_open(Repo *repo, const char *backup_id, const DocumentFa
     DocumentFacts facts;
     char *name AUTO(mem_freep) = backup_object_name(backup_id, "manifest");
     TRY(document_get(repo, name, KIND_MANIFEST, HEAD_MAX, &text, &facts, err));
-    if (expected && (facts.size != expected->size ||
-                     memcmp(facts.sha256, expected->sha256, SHA256_LEN) != 0))
-        return err_set(err, ERR_DAMAGED, "'%s/%s' in '%s' is not the one its summary was written "
-                                         "for", repo->cluster, name, repo_url(repo));
+    if (expected &&
+        (facts.size != expected->size || memcmp(facts.sha256, expected->sha256, SHA256_LEN) != 0))
+        return err_set(err, ERR_DAMAGED,
+                       "'%s/%s' in '%s' is not the one its summary was written "
+                       "for",
+                       repo->cluster, name, repo_url(repo));
     if (head_parse(r, &text, err) != ERR_OK)
         return err_wrap(err, "cannot read '%s/%s' in '%s'", repo->cluster, name, repo_url(repo));
     *ret = steal_ptr(&r);
@@ -401,9 +406,7 @@ static bool path_safe(const char *path)
 static ErrCode entry_parse(ManifestReader *r, const json_t *j, FileEntry *e, Err *err)
 {
     const char *kind = json_string_value(json_object_get(j, "k"));
-    *e = (FileEntry){.kind = !kind            ? FILE_REGULAR
-                             : kind[0] == 'd' ? FILE_DIRECTORY
-                                              : FILE_LINK};
+    *e = (FileEntry){.kind = !kind ? FILE_REGULAR : kind[0] == 'd' ? FILE_DIRECTORY : FILE_LINK};
     TRY(get_bytes(j, "p", &r->decoded[0], &e->path, err));
     if (!e->path || !path_safe(e->path))
         return err_set(err, ERR_DAMAGED, "a path that does not lie in the data directory");

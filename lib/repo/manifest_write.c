@@ -176,8 +176,8 @@ static void open_part(ManifestWriter *w)
 ErrCode manifest_writer_add(ManifestWriter *w, const FileEntry *e, Err *err)
 {
     if (w->last_path && strcmp(w->last_path, e->path) >= 0)
-        return err_set(err, ERR_INTERNAL, "manifest entries out of order: '%s' after '%s'",
-                       e->path, w->last_path);
+        return err_set(err, ERR_INTERNAL, "manifest entries out of order: '%s' after '%s'", e->path,
+                       w->last_path);
     free(w->last_path);
     w->last_path = mem_strdup(e->path);
     w->line.len = 0;
@@ -186,8 +186,8 @@ ErrCode manifest_writer_add(ManifestWriter *w, const FileEntry *e, Err *err)
         return err_set(err, ERR_LIMIT, "the path '%.200s…' is too long for a manifest", e->path);
     if (w->open && w->unit.len + w->line.len > UNIT_RAW_MAX)
         TRY(flush_unit(w, err));
-    if (w->open && (w->part_raw >= PART_RAW ||
-                    object_writer_len(w->object) + 2 * MIB > PACK_STORED_MAX))
+    if (w->open &&
+        (w->part_raw >= PART_RAW || object_writer_len(w->object) + 2 * MIB > PACK_STORED_MAX))
         TRY(close_part(w, err));
     if (!w->open)
         open_part(w);
@@ -213,11 +213,10 @@ static json_t *header_json(const ManifestHeader *h)
         "{s:i,s:s,s:s,s:s,s:i,s:I,s:I,s:I,s:I,s:I,s:s,s:s,s:{s:s,s:s,s:o,s:o}}", "pgdr",
         FORMAT_VERSION, "id", h->id, "cluster", h->cluster, "system_id", system_id, "pg",
         h->pg_version_num, "block", (json_int_t)h->block_size, "rel_seg_blocks",
-        (json_int_t)h->rel_seg_blocks, "wal_segment", (json_int_t)h->wal_segment_size,
-        "checksums", (json_int_t)h->checksum_version, "tli", (json_int_t)h->timeline, "start_lsn",
+        (json_int_t)h->rel_seg_blocks, "wal_segment", (json_int_t)h->wal_segment_size, "checksums",
+        (json_int_t)h->checksum_version, "tli", (json_int_t)h->timeline, "start_lsn",
         lsn_format(h->start_lsn, start), "stop_lsn", lsn_format(h->stop_lsn, stop), "defaults",
-        "mode", mode, "dir_mode", dir_mode, "uid", text_json(h->user), "gid",
-        text_json(h->group));
+        "mode", mode, "dir_mode", dir_mode, "uid", text_json(h->user), "gid", text_json(h->group));
     json_t *ids = json_array(), *spaces = json_array();
     for (size_t i = 0; i < h->ids.n; i++)
         json_array_append_new(ids, json_string(h->ids.at[i]));
@@ -246,7 +245,8 @@ ErrCode manifest_writer_finish(ManifestWriter *w, DocumentFacts *ret, Err *err)
     buf_printf(&text, "%s\n", first);
     buf_append(&text, w->head.data, w->head.len);
     sha256_of(text.data, text.len, sha);
-    buf_printf(&text, "{\"end\":true,\"files\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"sha256\":\"%s\"}\n",
+    buf_printf(&text,
+               "{\"end\":true,\"files\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"sha256\":\"%s\"}\n",
                w->files, w->bytes, hex_format(sha, SHA256_LEN, hex));
     char *name AUTO(mem_freep) = backup_object_name(w->header->id, "manifest");
     return document_put(w->repo, name, KIND_MANIFEST, text.data, text.len, STORAGE_CREATE, ret,

@@ -246,9 +246,9 @@ static ErrCode open_pack_load(MapPackReader *r, OpenPack *p, Err *err)
     const PackInfo *expected =
         r->find ? r->find(r->find_arg, p->backup_id, (PackId){'m', p->number}) : NULL;
     TRY(repo_get_table(r->repo, p->name, KIND_MAPS, &p->info, &table, err));
-    if (expected && (expected->facts.size != p->info.size ||
-                     expected->facts.table_off != p->info.table_off ||
-                     memcmp(expected->facts.salt, p->info.salt, SALT_LEN) != 0))
+    if (expected &&
+        (expected->facts.size != p->info.size || expected->facts.table_off != p->info.table_off ||
+         memcmp(expected->facts.salt, p->info.salt, SALT_LEN) != 0))
         return err_set(err, ERR_DAMAGED, "it is not the one in its backup's list of packs");
     TRY(section_find(&table, SECTION_LEN, &section, err));
     TRY(unit_lens_parse(section, p->info.units, p->info.table_off, &lens, err));
@@ -261,8 +261,8 @@ static ErrCode open_pack_load(MapPackReader *r, OpenPack *p, Err *err)
     return open_pack_ids(r, p, &table, err);
 }
 
-static ErrCode reader_pack(MapPackReader *r, const char *backup_id, uint32_t number,
-                           OpenPack **ret, Err *err)
+static ErrCode reader_pack(MapPackReader *r, const char *backup_id, uint32_t number, OpenPack **ret,
+                           Err *err)
 {
     int oldest = 0;
     for (int i = 0; i < OPEN_PACKS; i++) {

@@ -36,7 +36,7 @@ uint32_t object_writer_units(const ObjectWriter *w);
 /* Facts about a finished object, for the lists that refer to it. */
 typedef struct ObjectFacts {
     uint64_t size;
-    uint8_t sha256[SHA256_LEN];       /* of the whole object */
+    uint8_t sha256[SHA256_LEN]; /* of the whole object */
     uint64_t table_off;
     uint32_t table_len;
     uint8_t table_sha256[SHA256_LEN]; /* of the stored table frame */
@@ -105,7 +105,7 @@ MUST_CHECK ErrCode unit_reader_append(UnitReader *r, Decompressor *d, uint64_t n
 MUST_CHECK ErrCode section_find(const Buf *table, uint8_t type, Slice *ret, Err *err);
 /* The stored lengths of all units (section LEN), checked against where the table begins. */
 typedef VEC(uint32_t) UnitLens;
-MUST_CHECK ErrCode unit_lens_parse(Slice section, uint32_t units, uint64_t table_off,
-                                   UnitLens *ret, Err *err);
+MUST_CHECK ErrCode unit_lens_parse(Slice section, uint32_t units, uint64_t table_off, UnitLens *ret,
+                                   Err *err);
 
 #endif

@@ -26,8 +26,9 @@ static ErrCode footer_validate(const ObjectFooter *f, uint64_t size, Err *err)
 {
     if (f->frame_magic != FRAME_FOOTER || f->frame_len != sizeof(*f) - FRAME_PREFIX_LEN ||
         memcmp(f->magic, FOOTER_MAGIC, sizeof(f->magic)) != 0)
-        return err_set(err, ERR_DAMAGED, "the footer is missing: the object is cut off or is not "
-                                         "one of pgdr's");
+        return err_set(err, ERR_DAMAGED,
+                       "the footer is missing: the object is cut off or is not "
+                       "one of pgdr's");
     if (crc32c(0, f, offsetof(ObjectFooter, crc)) != f->crc)
         return err_set(err, ERR_DAMAGED, "the footer's checksum does not fit");
     TRY(version_check(f->version, f->incompat, err));
@@ -51,8 +52,9 @@ static ErrCode footer_info(const RepoKeys *keys, const ObjectFooter *f, uint64_t
     const RepoKey *key = repo_keys_find(keys, f->key_id);
     if (!key || key->cipher != f->cipher) {
         char id[2 * KEY_ID_LEN + 1];
-        return err_set(err, ERR_WRONG_KEY, "the object was written under key %s, which this "
-                                           "repository does not have",
+        return err_set(err, ERR_WRONG_KEY,
+                       "the object was written under key %s, which this "
+                       "repository does not have",
                        hex_format(f->key_id, KEY_ID_LEN, id));
     }
     *ret = (ObjectInfo){.key = key,
@@ -110,8 +112,8 @@ static ErrCode object_validate(const void *data, size_t size, ObjectFooter *f, E
     return ERR_OK;
 }
 
-ErrCode object_parse(const RepoKeys *keys, const void *data, size_t size,
-                     const char kind[KIND_LEN], ObjectInfo *ret, Err *err)
+ErrCode object_parse(const RepoKeys *keys, const void *data, size_t size, const char kind[KIND_LEN],
+                     ObjectInfo *ret, Err *err)
 {
     ObjectFooter f;
     TRY(object_validate(data, size, &f, err));
@@ -165,8 +167,8 @@ static ErrCode reader_unseal(UnitReader *r, uint32_t magic, uint32_t domain, uin
     size_t plain = len - FRAME_PREFIX_LEN - CIPHER_TAG_LEN;
     r->scratch.len = 0;
     uint8_t *to = buf_reserve(&r->scratch, plain);
-    if (!open_unit(r->cipher, r->name, domain, number,
-                   (const uint8_t *)stored + FRAME_PREFIX_LEN, plain, to))
+    if (!open_unit(r->cipher, r->name, domain, number, (const uint8_t *)stored + FRAME_PREFIX_LEN,
+                   plain, to))
         return err_set(err, ERR_DAMAGED, "unit %llu is not what was sealed under this name",
                        (unsigned long long)number);
     *ret = (Slice){to, plain};

@@ -195,8 +195,8 @@ static void writer_add_table(ObjectWriter *w, const Buf *sections, ObjectFacts *
     sha256_of(w->data + begin, facts->table_len, facts->table_sha256);
 }
 
-ErrCode object_writer_finish(ObjectWriter *w, uint64_t slots, const Buf *sections,
-                             ObjectFacts *ret, Err *err)
+ErrCode object_writer_finish(ObjectWriter *w, uint64_t slots, const Buf *sections, ObjectFacts *ret,
+                             Err *err)
 {
     ObjectFacts facts = {.cipher = w->header.cipher};
     writer_add_table(w, sections, &facts);

@@ -95,7 +95,7 @@ typedef struct PackTable {
     Buf table;           /* the sections, as stored */
     Slice hashes;        /* 8 bytes a slot, then 8 a small file */
     uint64_t n_small;
-    size_t memory;       /* bytes it takes */
+    size_t memory; /* bytes it takes */
 } PackTable;
 
 /* Reads and checks a table. `expected` (NULL when unknown) is the pack's line in its backup's

@@ -81,8 +81,9 @@ static ErrCode table_load_expected(PackTable *t, Repo *repo, const PackInfo *exp
     const ObjectFacts *f = &expected->facts;
     const RepoKey *key = repo_keys_find(&repo->keys, f->key_id);
     if (!key)
-        return err_set(err, ERR_WRONG_KEY, "it was written under a key that this repository does "
-                                           "not have");
+        return err_set(err, ERR_WRONG_KEY,
+                       "it was written under a key that this repository does "
+                       "not have");
     t->info = (ObjectInfo){.key = key,
                            .cipher = f->cipher,
                            .size = f->size,

@@ -172,8 +172,8 @@ ErrCode pack_writer_add_pages(PackWriter *w, Compressor *c, const PackPages *p, 
         uint64_t number = p->numbers ? p->numbers[i] : p->first + i;
         size_t off = i * p->page_size, len = MIN(p->page_size, p->len - off);
         owner_add_page(w, file, number);
-        buf_append_u64(&w->hashes, page_hash(w->key->page_secret, number,
-                                             (const uint8_t *)p->data + off, len));
+        buf_append_u64(&w->hashes,
+                       page_hash(w->key->page_secret, number, (const uint8_t *)p->data + off, len));
     }
     slots_add_unit(w, p->n);
     *ret_slot = w->slots;
@@ -211,8 +211,8 @@ static void append_files(PackWriter *w, Buf *sections)
         buf_append_str(&raw, w->files.at[i]);
     }
     size_t bound = compress_bound(raw.len);
-    packed.len = compressor_run(w->table_compressor, raw.data, raw.len,
-                                buf_reserve(&packed, bound), bound);
+    packed.len =
+        compressor_run(w->table_compressor, raw.data, raw.len, buf_reserve(&packed, bound), bound);
     section_append(sections, SECTION_FILES, packed.data, packed.len);
 }
 
@@ -226,8 +226,7 @@ ErrCode pack_writer_finish(PackWriter *w, PackInfo *ret, Err *err)
     section_append(&sections, SECTION_OWNER, w->owner.data, w->owner.len);
     buf_append(&w->hashes, w->small_hashes.data, w->small_hashes.len);
     section_append(&sections, SECTION_HASH, w->hashes.data, w->hashes.len);
-    PackInfo info = {
-        .id = w->id, .slots = w->slots, .units = object_writer_units(w->object)};
+    PackInfo info = {.id = w->id, .slots = w->slots, .units = object_writer_units(w->object)};
     TRY(object_writer_finish(w->object, w->slots, &sections, &info.facts, err));
     *ret = info;
     return ERR_OK;

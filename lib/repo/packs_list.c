@@ -60,8 +60,8 @@ static void append_own(Buf *out, const PackInfo *p)
                "\"table\":[%" PRIu64 ",%u,\"%s\"]}\n",
                p->id.kind, p->id.number, f->size, hex_format(f->sha256, SHA256_LEN, sha),
                hex_format(f->key_id, KEY_ID_LEN, kid), f->cipher,
-               hex_format(f->salt, SALT_LEN, salt), p->slots, p->units, f->table_off,
-               f->table_len, hex_format(f->table_sha256, SHA256_LEN, table));
+               hex_format(f->salt, SALT_LEN, salt), p->slots, p->units, f->table_off, f->table_len,
+               hex_format(f->table_sha256, SHA256_LEN, table));
 }
 
 ErrCode packs_list_put(Repo *repo, const char *backup_id, const PacksList *l, DocumentFacts *ret,
@@ -119,7 +119,8 @@ static ErrCode parse_ref(const json_t *j, PackRefs *r, Err *err)
     if (!backup_id_valid(id))
         return err_set(err, ERR_DAMAGED, "'%s' is no backup id", id);
     memcpy(r->backup_id, id, BACKUP_ID_LEN + 1);
-    json_array_foreach (list, i, item) {
+    json_array_foreach(list, i, item)
+    {
         const char *n;
         json_int_t slots, live, size;
         PackRef p;
@@ -177,8 +178,8 @@ ErrCode packs_list_get(Repo *repo, const char *backup_id, const DocumentFacts *e
     char *name AUTO(mem_freep) = backup_object_name(backup_id, "packs");
     TRY(document_get(repo, name, KIND_PACKS, LIST_MAX, &text, &facts, err));
     ErrCode rc;
-    if (expected && (facts.size != expected->size ||
-                     memcmp(facts.sha256, expected->sha256, SHA256_LEN) != 0))
+    if (expected &&
+        (facts.size != expected->size || memcmp(facts.sha256, expected->sha256, SHA256_LEN) != 0))
         rc = err_set(err, ERR_DAMAGED, "it is not the one the backup's summary was written for");
     else
         rc = parse_all(&text, &l, err);

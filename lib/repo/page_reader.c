@@ -348,8 +348,8 @@ static const MapRun *current_run(PageReader *r)
     return r->run < r->map->runs.n ? &r->map->runs.at[r->run] : NULL;
 }
 
-ErrCode page_reader_next(PageReader *r, void *out, uint64_t n, uint64_t *ret_pages,
-                         bool *ret_zeros, Err *err)
+ErrCode page_reader_next(PageReader *r, void *out, uint64_t n, uint64_t *ret_pages, bool *ret_zeros,
+                         Err *err)
 {
     uint64_t done = 0;
     *ret_zeros = false;
@@ -384,8 +384,8 @@ void page_reader_skip(PageReader *r, uint64_t n)
     r->page += n;
 }
 
-ErrCode page_reader_same(PageReader *r, uint64_t page, const void *data, size_t len,
-                         bool *ret_same, Err *err)
+ErrCode page_reader_same(PageReader *r, uint64_t page, const void *data, size_t len, bool *ret_same,
+                         Err *err)
 {
     const MapRun *run = file_map_find(r->map, page);
     *ret_same = false;
@@ -401,8 +401,8 @@ ErrCode page_reader_same(PageReader *r, uint64_t page, const void *data, size_t 
     TRY(stream_open(r, s, r->ids->at[source->backup], source->pack, err));
     if (stream_check_slots(s, slot, 1, err) != ERR_OK)
         return in_pack(r, s, err);
-    *ret_same =
-        page_hash(s->table->info.key->page_secret, page, data, len) == pack_table_hash(s->table, slot);
+    *ret_same = page_hash(s->table->info.key->page_secret, page, data, len) ==
+                pack_table_hash(s->table, slot);
     return ERR_OK;
 }
 
@@ -414,7 +414,8 @@ static PackStream *small_stream(PageReader *r, const char *backup_id, uint32_t p
     PackStream *oldest = &r->small[0];
     for (int i = 0; i < SMALL_STREAMS; i++) {
         PackStream *s = &r->small[i];
-        if (s->table && s->table->id.number == pack && strcmp(s->table->backup_id, backup_id) == 0) {
+        if (s->table && s->table->id.number == pack &&
+            strcmp(s->table->backup_id, backup_id) == 0) {
             s->used = ++r->clock;
             return s;
         }

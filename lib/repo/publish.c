@@ -15,8 +15,8 @@ static void used_names(const char *backup_id, const PacksList *packs, NameSet *s
         name_set_add(set, pack_name(backup_id, packs->own.at[i].id));
     for (size_t i = 0; i < packs->refs.n; i++)
         for (size_t k = 0; k < packs->refs.at[i].packs.n; k++)
-            name_set_add(set, pack_name(packs->refs.at[i].backup_id,
-                                        packs->refs.at[i].packs.at[k].id));
+            name_set_add(set,
+                         pack_name(packs->refs.at[i].backup_id, packs->refs.at[i].packs.at[k].id));
 }
 
 /* A trash object that may be in its sweep: the writer stays away from half the grace period on,
@@ -88,7 +88,8 @@ static ErrCode presence_check(Repo *repo, const char *backup_id, PresenceCheck *
         return ERR_OK;
     err_set(err, ERR_CANCELLED, "'%s/%s' in '%s' is gone or has another size", repo->cluster,
             c->wrong, repo_url(repo));
-    return err_hint(err, "run the backup again; 'pgdr verify' says whether older backups are whole");
+    return err_hint(err,
+                    "run the backup again; 'pgdr verify' says whether older backups are whole");
 }
 
 static void presence_release(PresenceCheck *c)
@@ -98,8 +99,7 @@ static void presence_release(PresenceCheck *c)
     vec_release(&c->want);
 }
 
-ErrCode packs_check_present(Repo *repo, const char *backup_id, const PacksList *packs,
-                            Err *err)
+ErrCode packs_check_present(Repo *repo, const char *backup_id, const PacksList *packs, Err *err)
 {
     PresenceCheck own AUTO(presence_release) = {.at = 0};
     for (size_t i = 0; i < packs->own.n; i++)
@@ -110,8 +110,8 @@ ErrCode packs_check_present(Repo *repo, const char *backup_id, const PacksList *
         const PackRefs *r = &packs->refs.at[i];
         PresenceCheck refs AUTO(presence_release) = {.at = 0};
         for (size_t k = 0; k < r->packs.n; k++)
-            vec_push(&refs.want, (SizedName){pack_name(r->backup_id, r->packs.at[k].id),
-                                             r->packs.at[k].size});
+            vec_push(&refs.want,
+                     (SizedName){pack_name(r->backup_id, r->packs.at[k].id), r->packs.at[k].size});
         TRY(presence_check(repo, r->backup_id, &refs, err));
     }
     return ERR_OK;

@@ -140,10 +140,12 @@ static ErrCode repo_check_cipher(const Repo *r, const RepoSpec *spec, Err *err)
 {
     if (r->key->cipher == spec->cipher)
         return ERR_OK;
-    err_set(err, ERR_CONFIG, "repository '%s' in '%s' has encryption = %s, the configuration says %s",
-            r->name, repo_url(r), cipher_name(r->key->cipher), cipher_name(spec->cipher));
-    return err_hint(err, "set \"encryption = %s\" in [repo %s] if that is what you expect; else "
-                         "this is not your repository",
+    err_set(err, ERR_CONFIG,
+            "repository '%s' in '%s' has encryption = %s, the configuration says %s", r->name,
+            repo_url(r), cipher_name(r->key->cipher), cipher_name(spec->cipher));
+    return err_hint(err,
+                    "set \"encryption = %s\" in [repo %s] if that is what you expect; else "
+                    "this is not your repository",
                     cipher_name(r->key->cipher), r->name);
 }
 
@@ -171,15 +173,17 @@ static ErrCode found_something(void *arg, const StorageEntry *entry, Err *err)
     return err_set(err, ERR_REFUSED, "%s", entry->name);
 }
 
-/* A new repository only in an empty place: what is there may be a repository whose keys are gone. */
+/* A new repository only in an empty place: what is there may be a repository whose keys are gone.
+ */
 static ErrCode init_check_empty(Repo *r, Err *err)
 {
     Err why = {0};
     StorageList list = {.prefix = "", .by_level = true, .fn = found_something};
     ErrCode rc = storage_list(r->storage, &list, &why);
     if (rc == ERR_REFUSED) {
-        err_set(err, ERR_REFUSED, "'%s' is not empty (it holds '%s') and holds no key of a "
-                                  "repository",
+        err_set(err, ERR_REFUSED,
+                "'%s' is not empty (it holds '%s') and holds no key of a "
+                "repository",
                 repo_url(r), why.message);
         return err_hint(err, "choose an empty place; if this was a repository, put its 'keys' "
                              "folder back");
@@ -195,8 +199,7 @@ static ErrCode init_write_hint(Repo *r, Err *err)
         "{\"pgdr\":%d,\"repository\":\"%s\",\"encryption\":\"%s\","
         "\"note\":\"a hint for people; nothing reads it\"}\n",
         FORMAT_VERSION, hex_format(r->key->repo_id, REPO_ID_LEN, id), cipher_name(r->key->cipher));
-    ErrCode rc =
-        storage_put_bytes(r->storage, HINT_NAME, text, strlen(text), STORAGE_CREATE, err);
+    ErrCode rc = storage_put_bytes(r->storage, HINT_NAME, text, strlen(text), STORAGE_CREATE, err);
     return rc == ERR_EXISTS ? ERR_OK : rc;
 }
 
@@ -232,8 +235,10 @@ ErrCode cluster_name_check(const char *name, Err *err)
     while (isalnum((unsigned char)name[n]) || (n && name[n] && strchr("._-", name[n])))
         n++;
     if (name[n] || n == 0 || n > 64)
-        return err_set(err, ERR_USAGE, "'%s' is not a cluster's name: 1 to 64 letters, digits, "
-                                       "'.', '_' and '-'", name);
+        return err_set(err, ERR_USAGE,
+                       "'%s' is not a cluster's name: 1 to 64 letters, digits, "
+                       "'.', '_' and '-'",
+                       name);
     if (strcmp(name, "keys") == 0 || strcmp(name, HINT_NAME) == 0)
         return err_set(err, ERR_USAGE, "'%s' cannot be a cluster's name", name);
     return ERR_OK;
@@ -307,7 +312,8 @@ static ErrCode get_table(Repo *r, const char *full, const char *name, const char
                          ObjectInfo *info, Buf *table, Err *err)
 {
     Buf tail AUTO(buf_release) = {0};
-    StorageRead read = {.from_end = true, .len = TAIL_GUESS, .data = buf_reserve(&tail, TAIL_GUESS)};
+    StorageRead read = {
+        .from_end = true, .len = TAIL_GUESS, .data = buf_reserve(&tail, TAIL_GUESS)};
     TRY(storage_get(r->storage, full, &read, err));
     if (read.got < sizeof(ObjectFooter))
         return err_set(err, ERR_DAMAGED, "the object is cut off");
@@ -315,8 +321,8 @@ static ErrCode get_table(Repo *r, const char *full, const char *name, const char
     TRY(object_footer_parse(&r->keys, end - sizeof(ObjectFooter), read.size, kind, info, err));
     UnitReader *units AUTO(unit_reader_freep) = unit_reader_new(info, name);
     if (info->table_off >= read.size - read.got)
-        return unit_reader_table(units, end - (read.size - info->table_off), info->table_len,
-                                 table, err);
+        return unit_reader_table(units, end - (read.size - info->table_off), info->table_len, table,
+                                 err);
     StorageRead rest = {.off = info->table_off, .len = info->table_len};
     Buf stored AUTO(buf_release) = {0};
     rest.data = buf_reserve(&stored, rest.len);

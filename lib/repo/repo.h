@@ -70,8 +70,8 @@ char *repo_full_name(const Repo *r, const char *name);
 /* --- objects by their name relative to the cluster --- */
 
 /* Puts a finished object. */
-MUST_CHECK ErrCode repo_put(Repo *r, const char *name, const ObjectWriter *w,
-                            StoragePutFlags flags, Err *err);
+MUST_CHECK ErrCode repo_put(Repo *r, const char *name, const ObjectWriter *w, StoragePutFlags flags,
+                            Err *err);
 /* Reads a whole object, appended to *out; nothing is checked. */
 MUST_CHECK ErrCode repo_get(Repo *r, const char *name, size_t limit, Buf *out, Err *err);
 /* Reads `len` bytes at `off`; ERR_DAMAGED when the object ends before. */
@@ -116,8 +116,8 @@ MUST_CHECK ErrCode document_get(Repo *r, const char *name, const char kind[KIND_
                                 Buf *text, DocumentFacts *facts, Err *err);
 /* A document that is one JSON object. */
 MUST_CHECK ErrCode document_put_json(Repo *r, const char *name, const char kind[KIND_LEN],
-                                     const json_t *obj, StoragePutFlags flags,
-                                     DocumentFacts *facts, Err *err);
+                                     const json_t *obj, StoragePutFlags flags, DocumentFacts *facts,
+                                     Err *err);
 MUST_CHECK ErrCode document_get_json(Repo *r, const char *name, const char kind[KIND_LEN],
                                      json_t **ret, DocumentFacts *facts, Err *err);
 

@@ -39,11 +39,10 @@ static json_t *summary_json(const BackupSummary *s, const json_t *wrap)
     for (size_t i = 0; i < s->warnings.n; i++)
         json_array_append_new(warnings, text_json(s->warnings.at[i]));
     snprintf(system_id, sizeof(system_id), "%" PRIu64, s->system_id);
-    json_t *j = json_pack(
-        "{s:i,s:s,s:s,s:s,s:i,s:s,s:o,s:o,s:s,s:b}", "pgdr", FORMAT_VERSION, "id", s->id,
-        "cluster", s->cluster, "system_id", system_id, "pg_version", s->pg_version_num, "type",
-        s->type, "label", text_json(s->label), "host", text_json(s->host), "parent", s->parent,
-        "from_standby", s->from_standby);
+    json_t *j = json_pack("{s:i,s:s,s:s,s:s,s:i,s:s,s:o,s:o,s:s,s:b}", "pgdr", FORMAT_VERSION, "id",
+                          s->id, "cluster", s->cluster, "system_id", system_id, "pg_version",
+                          s->pg_version_num, "type", s->type, "label", text_json(s->label), "host",
+                          text_json(s->host), "parent", s->parent, "from_standby", s->from_standby);
     json_t *more = json_pack(
         "{s:I,s:I,s:I,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:o,s:O}", "start_time",
         (json_int_t)s->start_time, "stop_time", (json_int_t)s->stop_time, "timeline",
@@ -118,9 +117,8 @@ static ErrCode parse_texts(const json_t *j, const char *backup_id, BackupSummary
     json_t *warnings, *item;
     size_t i;
     TRY(json_get_array(j, "warnings", &warnings, err));
-    json_array_foreach (warnings, i, item)
-        if (json_is_string(item))
-            vec_push(&s->warnings, mem_strdup(json_string_value(item)));
+    json_array_foreach(warnings, i, item) if (json_is_string(item))
+        vec_push(&s->warnings, mem_strdup(json_string_value(item)));
     return ERR_OK;
 }
 

@@ -22,8 +22,8 @@ typedef struct BackupSummary {
     uint32_t timeline;
     uint64_t start_lsn, stop_lsn, checkpoint_lsn;
     uint32_t wal_segment_size, block_size, checksum_version;
-    uint64_t size, files;  /* of the cluster */
-    uint64_t stored;       /* bytes this backup added */
+    uint64_t size, files; /* of the cluster */
+    uint64_t stored;      /* bytes this backup added */
     uint64_t damaged_pages;
     StrList warnings;
     DocumentFacts manifest, packs;

@@ -9,8 +9,8 @@
 #include "lib/repo/repo.h"
 
 typedef struct TrashInfo {
-    char *name;  /* relative to the cluster */
-    TimeUs age;  /* by the storage's clock */
+    char *name; /* relative to the cluster */
+    TimeUs age; /* by the storage's clock */
     StrList names;
 } TrashInfo;
 typedef VEC(TrashInfo) TrashList;

@@ -205,8 +205,7 @@ static ErrCode parse_meta(const WalStore *s, const Buf *table, const WalFound *f
     TRY(json_get_number(j, "pushed", 0, INT64_MAX, &pushed, err));
     if (strcmp(file, found->file) != 0)
         return err_set(err, ERR_DAMAGED, "it holds %s", file);
-    *m = (WalMeta){
-        .size = (uint64_t)size, .valid = (uint64_t)valid, .pushed = (TimeUs)pushed};
+    *m = (WalMeta){.size = (uint64_t)size, .valid = (uint64_t)valid, .pushed = (TimeUs)pushed};
     snprintf(m->file, sizeof(m->file), "%s", file);
     snprintf(m->host, sizeof(m->host), "%s", host);
     return ERR_OK;
@@ -263,8 +262,8 @@ ErrCode wal_read(WalStore *s, const WalFound *found, Buf *data, WalMeta *meta, B
     WalMeta own_meta;
     size_t begin = data->len;
     char *name AUTO(mem_freep) = wal_object_name(s, found->file, found->digest);
-    ErrCode rc = read_file(s, found, name, data, meta ? meta : &own_meta,
-                           table ? table : &own_table, err);
+    ErrCode rc =
+        read_file(s, found, name, data, meta ? meta : &own_meta, table ? table : &own_table, err);
     if (rc == ERR_OK)
         return ERR_OK;
     data->len = begin;
@@ -299,8 +298,7 @@ ErrCode timeline_marks_read(WalStore *s, const char *tli8, const char *prefix, T
     TRY(repo_list_names(s->repo, full, false, &names, err));
     for (size_t i = 0; i < names.n; i++) {
         TimelineMark mark = {.body = NULL};
-        ErrCode rc =
-            document_get_json(s->repo, names.at[i], KIND_MARK, &mark.body, NULL, err);
+        ErrCode rc = document_get_json(s->repo, names.at[i], KIND_MARK, &mark.body, NULL, err);
         if (rc == ERR_NOT_FOUND)
             continue;
         if (rc != ERR_OK)

@@ -32,8 +32,8 @@ ErrCode tail_put(WalStore *s, const char *segment, uint64_t start, uint64_t end,
     char *dir AUTO(mem_freep) = tail_directory(s, segment);
     char *name AUTO(mem_freep) =
         mem_printf("%s%016" PRIX64 "-%016" PRIX64 "-%s", dir, start, end, session);
-    return document_put(s->repo, name, KIND_TAIL, data, (size_t)(end - start), STORAGE_CREATE,
-                        NULL, err);
+    return document_put(s->repo, name, KIND_TAIL, data, (size_t)(end - start), STORAGE_CREATE, NULL,
+                        err);
 }
 
 static ErrCode tail_found(void *arg, const RepoEntry *e, Err *err)

@@ -15,10 +15,10 @@ Storage *storage_mem_new(bool replace_silently);
 void storage_mem_advance(Storage *mem, TimeUs by);
 
 typedef struct RetrySpec {
-    unsigned attempts;    /* in all, at least 1 */
-    TimeUs first_pause;   /* doubles each time, with jitter */
+    unsigned attempts;  /* in all, at least 1 */
+    TimeUs first_pause; /* doubles each time, with jitter */
     TimeUs longest_pause;
-    TimeUs total;         /* no new attempt after this long; 0: no bound */
+    TimeUs total; /* no new attempt after this long; 0: no bound */
 } RetrySpec;
 
 /* Repeats calls whose error a retry can help (err_can_retry). A listing goes on behind the last
@@ -41,12 +41,12 @@ typedef enum StorageOp {
 } StorageOp;
 
 typedef struct FaultSpec {
-    StorageOp ops;         /* which calls count (a mask) */
-    const char *contains;  /* only names that contain this; NULL: all */
-    unsigned nth;          /* the first call that fails, from 1; 0: none */
-    unsigned times;        /* how many fail from there on; 0: all */
-    ErrCode code;          /* with what */
-    bool after_effect;     /* the call is done first, then its answer is lost */
+    StorageOp ops;        /* which calls count (a mask) */
+    const char *contains; /* only names that contain this; NULL: all */
+    unsigned nth;         /* the first call that fails, from 1; 0: none */
+    unsigned times;       /* how many fail from there on; 0: all */
+    ErrCode code;         /* with what */
+    bool after_effect;    /* the call is done first, then its answer is lost */
     /* Called before every call that counts, with no lock held (to interleave, pause, crash). */
     void (*hook)(void *arg, StorageOp op, const char *name);
     void *hook_arg;
