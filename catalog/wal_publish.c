@@ -244,7 +244,7 @@ static ErrCode conflict(WalStore *store, const WalFile *f, const WalFoundList *f
 
 /* What is there under our name and digest must be whole, else it is replaced by what is proven. */
 static ErrCode store_again(WalStore *store, const ObjectWriter *w, const WalFile *f,
-                           const char *digest, Err *err)
+                           const char *name, const char *digest, Err *err)
 {
     WalFound found = {.stat = {0}};
     Buf data AUTO(buf_release) = {0};
@@ -256,29 +256,40 @@ static ErrCode store_again(WalStore *store, const ObjectWriter *w, const WalFile
     if (rc != ERR_OK && rc != ERR_DAMAGED && rc != ERR_LIMIT)
         return rc;
     log_warn("'%s' in '%s' is damaged and is written again", f->file, repo_url(store->repo));
-    return wal_put(store, w, f->file, digest, STORAGE_OVERWRITE, err);
+    return wal_put(store, w, name, STORAGE_OVERWRITE, err);
+}
+
+/* The object of a file under a name, in memory. */
+static ErrCode build_object(WalStore *store, const WalFile *f, Compressor *c, const char *name,
+                            ObjectWriter **ret, Err *err)
+{
+    WalMeta meta = {.size = f->len, .pushed = time_now()};
+    Buf sections AUTO(buf_release) = {0};
+    snprintf(meta.file, sizeof(meta.file), "%s", f->file);
+    gethostname(meta.host, sizeof(meta.host) - 1);
+    if (f->is_segment)
+        wal_index_encode(&f->index, &sections);
+    ObjectWriter *w AUTO(object_writer_freep) = object_writer_new(MIN(f->len, 8 * MIB) + MIB);
+    object_writer_spill(w, OBJECT_HEAP_MAX, "/var/tmp");
+    TRY(wal_object_build(store, w, c, name, &meta, f->data, &sections, err));
+    *ret = steal_ptr(&w);
+    return ERR_OK;
 }
 
 static ErrCode store_object(WalStore *store, const WalFile *f, Compressor *c, WalStored *ret,
                             Err *err)
 {
-    WalMeta meta = {.size = f->len, .pushed = time_now()};
     char digest[WAL_DIGEST_LEN];
-    Buf sections AUTO(buf_release) = {0};
-    snprintf(meta.file, sizeof(meta.file), "%s", f->file);
-    gethostname(meta.host, sizeof(meta.host) - 1);
+    ObjectWriter *w AUTO(object_writer_freep) = NULL;
     repo_key_wal_digest(store->repo->key, f->data, f->len, digest);
-    if (f->is_segment)
-        wal_index_encode(&f->index, &sections);
-    ObjectWriter *w AUTO(object_writer_freep) = object_writer_new(MIN(f->len, 8 * MIB) + MIB);
-    object_writer_spill(w, OBJECT_HEAP_MAX, "/var/tmp");
-    TRY(wal_object_build(store, w, c, &meta, f->data, &sections, digest, err));
+    char *name AUTO(mem_freep) = wal_object_name(store, f->file, digest);
+    TRY(build_object(store, f, c, name, &w, err));
 
     *ret = WAL_STORED;
-    ErrCode rc = wal_put(store, w, f->file, digest, STORAGE_CREATE, err);
+    ErrCode rc = wal_put(store, w, name, STORAGE_CREATE, err);
     if (rc == ERR_EXISTS) {
         *ret = WAL_STORED_AGAIN;
-        rc = store_again(store, w, f, digest, err);
+        rc = store_again(store, w, f, name, digest, err);
     }
     if (rc != ERR_OK)
         return rc;
@@ -291,6 +302,18 @@ static ErrCode store_object(WalStore *store, const WalFile *f, Compressor *c, Wa
         rc = conflict(store, f, &found, digest, err);
     vec_release(&found);
     return rc;
+}
+
+ErrCode wal_file_store_orphan(WalStore *store, const WalFile *f, Compressor *c, Err *err)
+{
+    char digest[WAL_DIGEST_LEN], host[256] = "";
+    ObjectWriter *w AUTO(object_writer_freep) = NULL;
+    gethostname(host, sizeof(host) - 1);
+    repo_key_wal_digest(store->repo->key, f->data, f->len, digest);
+    char *name AUTO(mem_freep) = wal_orphan_name(store, host, f->file, digest);
+    TRY(build_object(store, f, c, name, &w, err));
+    ErrCode rc = wal_put(store, w, name, STORAGE_CREATE, err);
+    return rc == ERR_EXISTS ? ERR_OK : rc; /* same name, same digest: it was kept before */
 }
 
 static ErrCode store_tail(WalStore *store, const WalFile *f, Err *err)

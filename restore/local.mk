@@ -1,0 +1,11 @@
+noinst_LIBRARIES += restore/librestore.a
+restore_librestore_a_SOURCES = \
+	restore/extract.c restore/extract.h \
+	restore/file_writer.c restore/file_writer.h \
+	restore/plan.c restore/plan.h \
+	restore/recovery_conf.c restore/recovery_conf.h \
+	restore/rescue.c restore/rescue.h \
+	restore/restore.c restore/restore.h \
+	restore/server_timeline.c restore/server_timeline.h \
+	restore/target_dir.c restore/target_dir.h \
+	restore/wal_get.c restore/wal_get.h

@@ -86,6 +86,7 @@ enum {
     SECTION_OWNER = 4,   /* who the slots and small files belong to */
     SECTION_HASH = 5,    /* u64 page_hash() a slot; one a small file */
     SECTION_IDS = 6,     /* map packs: varint n, n × backup id (varint length, text) */
+    SECTION_PAGE = 7,    /* data packs: varint, bytes of a page */
     SECTION_FRAG = 10,   /* WAL: head and tail fragment */
     SECTION_TIME = 11,   /* WAL: commits and aborts */
     SECTION_EVENT = 12,  /* WAL: restore points, checkpoints, tablespaces, … */

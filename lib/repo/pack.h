@@ -95,6 +95,7 @@ typedef struct PackTable {
     Buf table;           /* the sections, as stored */
     Slice hashes;        /* 8 bytes a slot, then 8 a small file */
     uint64_t n_small;
+    size_t page_size; /* 0 when there are no pages */
     size_t memory; /* bytes it takes */
 } PackTable;
 

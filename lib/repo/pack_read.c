@@ -51,6 +51,11 @@ static ErrCode table_slots(PackTable *t, Err *err)
     t->unit_slot[unit] = slot;
     if (c.bad || unit != t->info.units || slot != t->info.slots)
         return err_set(err, ERR_DAMAGED, "the slots of the units do not add up");
+    TRY(section_find(&t->table, SECTION_PAGE, &section, err));
+    c = cursor_of(section.data, section.len);
+    t->page_size = (size_t)cursor_varint(&c);
+    if (c.bad || t->page_size > UNIT_RAW_MAX || (slot && !t->page_size))
+        return err_set(err, ERR_DAMAGED, "the page size is damaged");
     TRY(section_find(&t->table, SECTION_HASH, &t->hashes, err));
     if (t->hashes.len % 8 != 0 || t->hashes.len / 8 < t->info.slots)
         return err_set(err, ERR_DAMAGED, "there are fewer page hashes than slots");

@@ -15,6 +15,7 @@ struct PackWriter {
     char *name;
     PackId id;
     uint64_t slots;
+    size_t page_size; /* 0: no pages yet */
 
     Buf slots_rle; /* SECTION_SLOTS so far, without the open group */
     uint64_t group_units;
@@ -82,6 +83,7 @@ void pack_writer_begin(PackWriter *w, const RepoKey *key, const char *backup_id,
     w->key = key;
     w->id = id;
     w->slots = 0;
+    w->page_size = 0;
     w->slots_rle.len = w->owner.len = w->hashes.len = w->small_hashes.len = 0;
     w->group_units = 0;
     str_list_release(&w->files);
@@ -168,6 +170,7 @@ ErrCode pack_writer_add_pages(PackWriter *w, Compressor *c, const PackPages *p, 
 {
     TRY(object_writer_add(w->object, c, p->data, p->len, NULL, err));
     uint32_t file = file_index(w, p->path);
+    w->page_size = p->page_size;
     for (unsigned i = 0; i < p->n; i++) {
         uint64_t number = p->numbers ? p->numbers[i] : p->first + i;
         size_t off = i * p->page_size, len = MIN(p->page_size, p->len - off);
@@ -225,6 +228,9 @@ ErrCode pack_writer_finish(PackWriter *w, PackInfo *ret, Err *err)
     append_files(w, &sections);
     section_append(&sections, SECTION_OWNER, w->owner.data, w->owner.len);
     buf_append(&w->hashes, w->small_hashes.data, w->small_hashes.len);
+    Buf page AUTO(buf_release) = {0};
+    buf_append_varint(&page, w->page_size);
+    section_append(&sections, SECTION_PAGE, page.data, page.len);
     section_append(&sections, SECTION_HASH, w->hashes.data, w->hashes.len);
     PackInfo info = {.id = w->id, .slots = w->slots, .units = object_writer_units(w->object)};
     TRY(object_writer_finish(w->object, w->slots, &sections, &info.facts, err));

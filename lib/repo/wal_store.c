@@ -45,6 +45,11 @@ char *wal_object_name(const WalStore *s, const char *file, const char *digest)
     return mem_printf("%s%s-%s", dir, file, digest);
 }
 
+char *wal_orphan_name(const WalStore *s, const char *host, const char *file, const char *digest)
+{
+    return mem_printf("orphan/%s/%s/%s-%s", s->system, *host ? host : "unknown", file, digest);
+}
+
 /* --- listings --- */
 
 static ErrCode found_push(void *arg, const RepoEntry *e, Err *err)
@@ -162,13 +167,11 @@ static size_t valid_length(const uint8_t *p, size_t len)
     return len;
 }
 
-ErrCode wal_object_build(WalStore *s, ObjectWriter *w, Compressor *c, WalMeta *meta,
-                         const void *data, const Buf *sections, const char digest[WAL_DIGEST_LEN],
-                         Err *err)
+ErrCode wal_object_build(WalStore *s, ObjectWriter *w, Compressor *c, const char *name,
+                         WalMeta *meta, const void *data, const Buf *sections, Err *err)
 {
     Buf table AUTO(buf_release) = {0};
     ObjectFacts facts;
-    char *name AUTO(mem_freep) = wal_object_name(s, meta->file, digest);
     meta->valid = valid_length(data, meta->size);
     append_meta(&table, meta);
     if (sections)
@@ -180,11 +183,17 @@ ErrCode wal_object_build(WalStore *s, ObjectWriter *w, Compressor *c, WalMeta *m
     return object_writer_finish(w, 0, &table, &facts, err);
 }
 
-ErrCode wal_put(WalStore *s, const ObjectWriter *w, const char *file, const char *digest,
-                StoragePutFlags flags, Err *err)
+ErrCode wal_put(WalStore *s, const ObjectWriter *w, const char *name, StoragePutFlags flags,
+                Err *err)
 {
-    char *name AUTO(mem_freep) = wal_object_name(s, file, digest);
     return repo_put(s->repo, name, w, flags, err);
+}
+
+ErrCode wal_remove(WalStore *s, const WalFound *found, Err *err)
+{
+    char *name AUTO(mem_freep) = wal_object_name(s, found->file, found->digest);
+    const char *one = name;
+    return repo_remove(s->repo, &one, 1, err);
 }
 
 /* --- reading --- */

@@ -39,6 +39,9 @@ typedef VEC(WalFound) WalFoundList;
 
 /* The object's name relative to the cluster; the caller frees. */
 char *wal_object_name(const WalStore *s, const char *file, const char *digest);
+/* "orphan/<system>/<host>/<file>-<digest>": WAL that is kept, but is no part of any timeline that
+ * counts; the caller frees. */
+char *wal_orphan_name(const WalStore *s, const char *host, const char *file, const char *digest);
 /* All objects of one file (more than one: different contents), appended. */
 MUST_CHECK ErrCode wal_find(WalStore *s, const char *file, WalFoundList *ret, Err *err);
 /* All objects below one directory of 16 digits, sorted, appended. */
@@ -65,15 +68,17 @@ typedef struct WalMeta {
 } WalMeta;
 
 /*
- * Makes the object of a file in `w`, ready for wal_put(). `sections`: the WAL index (may be NULL).
- * Fills meta->valid and the digest.
+ * Makes the object `name` of a file in `w`, ready for wal_put(). `sections`: the WAL index (may be
+ * NULL). Fills meta->valid.
  */
-MUST_CHECK ErrCode wal_object_build(WalStore *s, ObjectWriter *w, Compressor *c, WalMeta *meta,
-                                    const void *data, const Buf *sections,
-                                    const char digest[WAL_DIGEST_LEN], Err *err);
+MUST_CHECK ErrCode wal_object_build(WalStore *s, ObjectWriter *w, Compressor *c, const char *name,
+                                    WalMeta *meta, const void *data, const Buf *sections,
+                                    Err *err);
 /* ERR_EXISTS where the storage can tell that the object is there already. */
-MUST_CHECK ErrCode wal_put(WalStore *s, const ObjectWriter *w, const char *file, const char *digest,
+MUST_CHECK ErrCode wal_put(WalStore *s, const ObjectWriter *w, const char *name,
                            StoragePutFlags flags, Err *err);
+/* Removes one object of a file. */
+MUST_CHECK ErrCode wal_remove(WalStore *s, const WalFound *found, Err *err);
 
 /* Reads a file back, whole and checked in every way: stored digest, frames, name, raw digest. The
  * raw content (zeros restored) is appended to *data. `meta` and `table` may be NULL. */

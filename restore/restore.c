@@ -1,0 +1,366 @@
+#include "restore/restore.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "lib/common/file.h"
+#include "lib/common/log.h"
+#include "lib/pg/backup_label.h"
+#include "restore/extract.h"
+#include "restore/recovery_conf.h"
+
+#define AUTO_CONF "postgresql.auto.conf"
+#define CONTROL "global/pg_control"
+#define CONF_MAX (16 * MIB)
+
+typedef struct Restore {
+    const RestoreSpec *spec;
+    const RestorePlan *plan;
+    RestoreResult result;
+    ExtractResult extracted;
+    Lease *lease;
+    char *marker;
+} Restore;
+
+void restore_result_release(RestoreResult *r)
+{
+    str_list_release(&r->dropped);
+}
+
+bool restore_destroys(const RestorePlan *plan)
+{
+    return plan->dir_state == TARGET_DIR_CLUSTER || plan->dir_state == TARGET_DIR_INTERRUPTED;
+}
+
+static void restore_release(Restore *r)
+{
+    lease_release(r->lease);
+    extract_result_release(&r->extracted);
+    restore_result_release(&r->result);
+    free(r->marker);
+}
+
+static char *in_target(const Restore *r, const char *name)
+{
+    return path_join(r->spec->to, name);
+}
+
+/* --- the old cluster --- */
+
+static ErrCode check_old_identity(const Restore *r, Err *err)
+{
+    PgControl old;
+    Err why = {0};
+    if (control_read(r->spec->to, &old, NULL, &why) != ERR_OK) {
+        log_info("the pg_control of '%s' cannot be read (%s)", r->spec->to, why.message);
+        return ERR_OK;
+    }
+    if (old.system_id == r->plan->backup.system_id)
+        return ERR_OK;
+    err_set(err, ERR_REFUSED,
+            "'%s' holds another cluster: its system identifier is %llu, the "
+            "backup's is %llu",
+            r->spec->to, (unsigned long long)old.system_id,
+            (unsigned long long)r->plan->backup.system_id);
+    return err_hint(err, "restore into an empty directory with --to");
+}
+
+static ErrCode save_old(Restore *r, Err *err)
+{
+    if (r->plan->dir_state != TARGET_DIR_CLUSTER)
+        return ERR_OK;
+    TRY(target_dir_check_stopped(r->spec->to, err));
+    TRY(check_old_identity(r, err));
+    return rescue_wal(r->spec->repo, r->spec->to, r->plan->backup.system_id, &r->result.rescued,
+                      err);
+}
+
+/* --- what is there and not in the backup --- */
+
+static int path_compare(const void *a, const void *b)
+{
+    return strcmp(((const BackupPath *)a)->path, ((const BackupPath *)b)->path);
+}
+
+typedef struct Prune {
+    const char *to;
+    BackupPaths keep;
+    uint64_t removed;
+} Prune;
+
+static ErrCode prune_directory(Prune *p, const char *path, Err *err);
+
+static bool kind_fits(FileKind kind, mode_t mode)
+{
+    return kind == FILE_DIRECTORY ? S_ISDIR(mode)
+           : kind == FILE_LINK    ? S_ISLNK(mode)
+                                  : S_ISREG(mode);
+}
+
+static ErrCode prune_entry(Prune *p, const char *path, Err *err)
+{
+    struct stat st;
+    char *full AUTO(mem_freep) = path_join(p->to, path);
+    BackupPath key = {.path = (char *)(uintptr_t)path};
+    const BackupPath *known =
+        p->keep.n ? bsearch(&key, p->keep.at, p->keep.n, sizeof(key), path_compare) : NULL;
+    if (lstat(full, &st) != 0)
+        return err_errno(err, errno, "cannot look at '%s'", full);
+    /* A tablespace, or pg_wal on another disk: the link stays, what it leads to is gone through. */
+    if (known && known->kind != FILE_REGULAR && S_ISLNK(st.st_mode))
+        return prune_directory(p, path, err);
+    if (known && kind_fits(known->kind, st.st_mode))
+        return S_ISDIR(st.st_mode) ? prune_directory(p, path, err) : ERR_OK;
+    p->removed++;
+    if (S_ISDIR(st.st_mode))
+        return dir_remove_tree(full, false, err);
+    if (unlink(full) != 0)
+        return err_errno(err, errno, "cannot remove '%s'", full);
+    return ERR_OK;
+}
+
+static ErrCode prune_directory(Prune *p, const char *path, Err *err)
+{
+    StrList names AUTO(str_list_release) = {0};
+    char *full AUTO(mem_freep) = *path ? path_join(p->to, path) : mem_strdup(p->to);
+    ErrCode rc = dir_list(full, &names, err);
+    if (rc == ERR_NOT_FOUND && *path)
+        return ERR_OK; /* a link that leads nowhere yet */
+    if (rc != ERR_OK)
+        return rc;
+    for (size_t i = 0; i < names.n; i++) {
+        char *child AUTO(mem_freep) =
+            *path ? path_join(path, names.at[i]) : mem_strdup(names.at[i]);
+        if (strcmp(child, RESTORE_MARKER) != 0)
+            TRY(prune_entry(p, child, err));
+    }
+    return ERR_OK;
+}
+
+static ErrCode prune(Restore *r, Err *err)
+{
+    Prune p = {.to = r->spec->to};
+    ErrCode rc = backup_paths_read(r->spec->repo, r->plan->backup.id, &r->plan->backup.manifest,
+                                   &p.keep, err);
+    if (rc == ERR_OK)
+        rc = prune_directory(&p, "", err);
+    r->result.removed = p.removed;
+    backup_paths_release(&p.keep);
+    return rc;
+}
+
+static ErrCode prepare_directory(Restore *r, Err *err)
+{
+    char *control AUTO(mem_freep) = in_target(r, CONTROL);
+    char *text AUTO(mem_freep) = mem_printf("%s\n", r->plan->backup.id);
+    TRY(dir_make(r->spec->to, 0700, err));
+    r->marker = in_target(r, RESTORE_MARKER);
+    TRY(file_replace(r->marker, text, strlen(text), 0600, err));
+    if (!restore_destroys(r->plan))
+        return ERR_OK;
+    TRY(file_remove(control, err)); /* from here on it is no cluster any more */
+    return prune(r, err);
+}
+
+/* --- files --- */
+
+static const char *planned_link(void *arg, const char *path)
+{
+    const Restore *r = arg;
+    uint32_t oid = (uint32_t)strtoul(path + strlen("pg_tblspc/"), NULL, 10);
+    for (size_t i = 0; i < r->plan->tablespaces.n; i++)
+        if (strncmp(path, "pg_tblspc/", 10) == 0 && r->plan->tablespaces.at[i].oid == oid)
+            return r->plan->tablespaces.at[i].to;
+    return NULL;
+}
+
+static ErrCode extract(Restore *r, unsigned jobs, Progress *progress, Err *err)
+{
+    ExtractSpec spec = {.repo = r->spec->repo,
+                        .backup_id = r->plan->backup.id,
+                        .manifest = &r->plan->backup.manifest,
+                        .to = r->spec->to,
+                        .delta = restore_destroys(r->plan),
+                        .owners = geteuid() == 0,
+                        .jobs = jobs,
+                        .progress = progress,
+                        .link_target = planned_link,
+                        .arg = r};
+    TRY(extract_run(&spec, &r->extracted, err));
+    r->result.files = r->extracted.files;
+    r->result.bytes = r->extracted.bytes;
+    r->result.written = r->extracted.written;
+    return ERR_OK;
+}
+
+/* Files that a restore makes belong to whom the cluster belongs. */
+static ErrCode write_owned(const Restore *r, const char *name, const void *data, size_t len,
+                           Err *err)
+{
+    struct stat st;
+    char *path AUTO(mem_freep) = in_target(r, name);
+    char *like AUTO(mem_freep) = in_target(r, "PG_VERSION");
+    TRY(file_replace(path, data, len, 0600, err));
+    if (geteuid() != 0 || stat(like, &st) != 0)
+        return ERR_OK;
+    if (chown(path, st.st_uid, st.st_gid) != 0)
+        return err_errno(err, errno, "cannot set the owner of '%s'", path);
+    return ERR_OK;
+}
+
+static ErrCode write_tablespace_map(const Restore *r, Err *err)
+{
+    TablespaceList list = {0};
+    Buf text AUTO(buf_release) = {0};
+    for (size_t i = 0; i < r->plan->tablespaces.n; i++)
+        if (*r->plan->tablespaces.at[i].to)
+            vec_push(&list, (Tablespace){.oid = r->plan->tablespaces.at[i].oid,
+                                         .path = mem_strdup(r->plan->tablespaces.at[i].to)});
+    tablespace_map_format(&list, &text);
+    tablespace_list_release(&list);
+    return text.len ? write_owned(r, "tablespace_map", text.data, text.len, err) : ERR_OK;
+}
+
+/* --- recovery settings --- */
+
+static void set_raised(ConfSettings *s, const char *name, int in_wal, int in_backup)
+{
+    /* Recovery stops when the WAL was written with larger limits than the server has. */
+    if (in_wal > in_backup)
+        conf_set(s, name, mem_printf("%d", in_wal));
+}
+
+static void recovery_settings(const Restore *r, const PgControl *control, ConfSettings *s)
+{
+    const TargetPoint *p = &r->plan->point;
+    const WalParameters *w = &p->parameters;
+    char lsn[LSN_TEXT_LEN];
+    conf_set(s, "restore_command", restore_command_of(r->spec, r->plan));
+    conf_set(s, "recovery_target_timeline",
+             mem_printf("%u", r->plan->path.at[r->plan->path.n - 1].tli));
+    if (p->immediate)
+        conf_set(s, "recovery_target", mem_strdup("immediate"));
+    else if (!p->to_end)
+        conf_set(s, "recovery_target_lsn", mem_strdup(lsn_format(p->lsn, lsn)));
+    if (!p->to_end) {
+        conf_set(s, "recovery_target_inclusive", mem_strdup("on"));
+        conf_set(s, "recovery_target_action", mem_strdup(target_action_name(r->spec->action)));
+    }
+    conf_set(s, "archive_cleanup_command", mem_strdup(""));
+    conf_set(s, "recovery_end_command", mem_strdup(""));
+    if (r->spec->archive_off)
+        conf_set(s, "archive_mode", mem_strdup("off"));
+    set_raised(s, "max_connections", w->max_connections, control->max_connections);
+    set_raised(s, "max_worker_processes", w->max_worker_processes, control->max_worker_processes);
+    set_raised(s, "max_wal_senders", w->max_wal_senders, control->max_wal_senders);
+    set_raised(s, "max_prepared_transactions", w->max_prepared_xacts, control->max_prepared_xacts);
+    set_raised(s, "max_locks_per_transaction", w->max_locks_per_xact, control->max_locks_per_xact);
+}
+
+static ErrCode write_settings(Restore *r, Err *err)
+{
+    PgControl control;
+    ConfSettings settings AUTO(conf_settings_release) = {0};
+    Buf old AUTO(buf_release) = {0};
+    char when[TIME_TEXT_LEN], target[160];
+    char *path AUTO(mem_freep) = in_target(r, AUTO_CONF);
+    TRY(control_parse(r->extracted.pg_control.data, r->extracted.pg_control.len, &control, err));
+    ErrCode rc = file_read_all(path, CONF_MAX, &old, err);
+    if (rc != ERR_OK && rc != ERR_NOT_FOUND)
+        return rc;
+    recovery_settings(r, &control, &settings);
+    char *comment AUTO(mem_freep) =
+        mem_printf("written by pgdr restore on %s: backup %s, recovery to %s",
+                   time_format_utc(time_now(), false, when), r->plan->backup.id,
+                   target_format(&r->spec->target, target));
+    char *text AUTO(mem_freep) =
+        recovery_conf_edit((const char *)old.data, old.len, comment, &settings, &r->result.dropped);
+    TRY(write_owned(r, AUTO_CONF, text, strlen(text), err));
+    return write_owned(r, "recovery.signal", "", 0, err);
+}
+
+/* --- the end --- */
+
+static ErrCode sync_filesystem(const char *path, dev_t *done, size_t *n, Err *err)
+{
+    struct stat st;
+    int fd AUTO(fd_closep) = -1;
+    TRY(file_open(path, O_RDONLY | O_DIRECTORY, 0, &fd, err));
+    if (fstat(fd, &st) != 0)
+        return err_errno(err, errno, "cannot look at '%s'", path);
+    for (size_t i = 0; i < *n; i++)
+        if (done[i] == st.st_dev)
+            return ERR_OK;
+    if (syncfs(fd) != 0)
+        return err_errno(err, errno, "cannot make the filesystem of '%s' durable", path);
+    done[(*n)++] = st.st_dev;
+    return ERR_OK;
+}
+
+static ErrCode sync_all(const Restore *r, Err *err)
+{
+    size_t n = 0;
+    dev_t *done AUTO(mem_freep) = mem_new((r->plan->tablespaces.n + 2) * sizeof(*done));
+    char *wal AUTO(mem_freep) = in_target(r, "pg_wal"); /* may be a link to another disk */
+    TRY(sync_filesystem(r->spec->to, done, &n, err));
+    TRY(sync_filesystem(wal, done, &n, err));
+    for (size_t i = 0; i < r->plan->tablespaces.n; i++)
+        if (*r->plan->tablespaces.at[i].to)
+            TRY(sync_filesystem(r->plan->tablespaces.at[i].to, done, &n, err));
+    return ERR_OK;
+}
+
+static ErrCode make_replayed_tablespaces(const Restore *r, Err *err)
+{
+    struct stat st;
+    char *like AUTO(mem_freep) = in_target(r, "PG_VERSION");
+    for (size_t i = 0; i < r->plan->to_make.n; i++) {
+        const char *dir = r->plan->to_make.at[i];
+        TRY(dir_make(dir, 0700, err));
+        if (geteuid() == 0 && stat(like, &st) == 0 && chown(dir, st.st_uid, st.st_gid) != 0)
+            return err_errno(err, errno, "cannot set the owner of '%s'", dir);
+    }
+    return ERR_OK;
+}
+
+static ErrCode finish(Restore *r, Progress *progress, Err *err)
+{
+    progress_begin(progress, "making everything durable", 0, 0);
+    TRY(make_replayed_tablespaces(r, err));
+    TRY(sync_all(r, err));
+    TRY(write_owned(r, CONTROL, r->extracted.pg_control.data, r->extracted.pg_control.len, err));
+    return file_remove(r->marker, err);
+}
+
+static ErrCode take_lease(Restore *r, Err *err)
+{
+    StrList ids AUTO(str_list_release) = {0};
+    Err why = {0};
+    vec_push(&ids, mem_strdup(r->plan->backup.id));
+    ErrCode rc = lease_take(r->spec->repo, "restore", &ids, &r->lease, &why);
+    if (rc == ERR_OK || rc == ERR_ACCESS || rc == ERR_NO_SPACE || rc == ERR_AUTH)
+        return ERR_OK; /* a repository that can only be read serves as well */
+    *err = why;
+    return rc;
+}
+
+ErrCode restore_run(const RestoreSpec *spec, const RestorePlan *plan, unsigned jobs,
+                    Progress *progress, RestoreResult *ret, Err *err)
+{
+    Restore r AUTO(restore_release) = {.spec = spec, .plan = plan};
+    TimeUs begin = time_monotonic();
+    TRY(take_lease(&r, err));
+    TRY(save_old(&r, err));
+    TRY(prepare_directory(&r, err));
+    TRY(extract(&r, jobs, progress, err));
+    TRY(write_tablespace_map(&r, err));
+    TRY(write_settings(&r, err));
+    TRY(finish(&r, progress, err));
+    r.result.elapsed = time_monotonic() - begin;
+    *ret = r.result;
+    r.result = (RestoreResult){.files = 0};
+    return ERR_OK;
+}

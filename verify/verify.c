@@ -1,0 +1,165 @@
+#include "verify/verify.h"
+
+#include <string.h>
+
+#include "verify/checker.h"
+
+bool checker_is_finding(ErrCode rc)
+{
+    return rc == ERR_DAMAGED || rc == ERR_NOT_FOUND || rc == ERR_LIMIT || rc == ERR_WRONG_KEY ||
+           rc == ERR_VERSION || rc == ERR_CONFLICT || rc == ERR_WAL_MISSING || rc == ERR_CANCELLED;
+}
+
+void checker_found(Checker *c, const VerifyFinding *f)
+{
+    pthread_mutex_lock(&c->lock);
+    c->result.findings++;
+    c->spec->found(c->spec->arg, f);
+    pthread_mutex_unlock(&c->lock);
+}
+
+void checker_found_err(Checker *c, const char *object, const Err *err, const StrList *backups)
+{
+    VerifyFinding f = {.object = object,
+                       .problem = err->message,
+                       .hint = *err->hint ? err->hint : NULL,
+                       .backups = backups};
+    checker_found(c, &f);
+}
+
+static bool uses_pack(const CheckedBackup *b, const CheckedPack *p)
+{
+    if (strcmp(b->summary->id, p->backup_id) == 0)
+        return packs_list_find(&b->packs, p->id) != NULL;
+    for (size_t i = 0; i < b->packs.refs.n; i++) {
+        const PackRefs *r = &b->packs.refs.at[i];
+        if (strcmp(r->backup_id, p->backup_id) != 0)
+            continue;
+        for (size_t k = 0; k < r->packs.n; k++)
+            if (r->packs.at[k].id.kind == p->id.kind && r->packs.at[k].id.number == p->id.number)
+                return true;
+    }
+    return false;
+}
+
+void checker_users(const Checker *c, const CheckedPack *p, StrList *ret)
+{
+    for (size_t i = 0; i < c->backups.n; i++)
+        if (uses_pack(&c->backups.at[i], p))
+            vec_push(ret, mem_strdup(c->backups.at[i].summary->id));
+}
+
+static void checker_release(Checker *c)
+{
+    for (size_t i = 0; i < c->backups.n; i++)
+        packs_list_release(&c->backups.at[i].packs);
+    vec_release(&c->backups);
+    for (size_t i = 0; i < c->packs.n; i++)
+        free(c->packs.at[i].name);
+    vec_release(&c->packs);
+    backup_list_release(&c->list);
+    pthread_mutex_destroy(&c->lock);
+}
+
+/* --- which backups, which packs --- */
+
+static ErrCode load_lists(Checker *c, Err *err)
+{
+    const VerifySpec *spec = c->spec;
+    TRY(backup_list_read(c->repo, &c->list, err));
+    for (size_t i = 0; i < c->list.broken.n; i++) {
+        VerifyFinding f = {.object = "a backup's summary", .problem = c->list.broken.at[i]};
+        checker_found(c, &f);
+    }
+    for (size_t i = 0; i < backup_count(&c->list); i++) {
+        CheckedBackup b = {.summary = backup_at(&c->list, i)};
+        if (spec->backup_id && b.summary != backup_find(&c->list, spec->backup_id))
+            continue;
+        Err why = {0};
+        ErrCode rc = packs_list_get(c->repo, b.summary->id, &b.summary->packs, &b.packs, &why);
+        b.packs_known = rc == ERR_OK;
+        if (rc != ERR_OK && !checker_is_finding(rc)) {
+            *err = why;
+            return rc;
+        }
+        if (rc != ERR_OK) {
+            StrList ids AUTO(str_list_release) = {0};
+            vec_push(&ids, mem_strdup(b.summary->id));
+            char *name AUTO(mem_freep) = mem_printf("backups/%s/packs", b.summary->id);
+            checker_found_err(c, name, &why, &ids);
+        }
+        vec_push(&c->backups, b);
+    }
+    c->result.backups = c->backups.n;
+    if (spec->backup_id && !c->backups.n)
+        return err_set(err, ERR_NOT_FOUND, "there is no backup '%s' of '%s' in '%s'",
+                       spec->backup_id, c->repo->cluster, repo_url(c->repo));
+    return ERR_OK;
+}
+
+static int pack_compare(const void *a, const void *b)
+{
+    return strcmp(((const CheckedPack *)a)->name, ((const CheckedPack *)b)->name);
+}
+
+static const PackInfo *own_info(const Checker *c, const char *backup_id, PackId id)
+{
+    for (size_t i = 0; i < c->backups.n; i++)
+        if (strcmp(c->backups.at[i].summary->id, backup_id) == 0)
+            return packs_list_find(&c->backups.at[i].packs, id);
+    return NULL;
+}
+
+static void add_pack(Checker *c, const char *backup_id, PackId id, uint64_t size)
+{
+    CheckedPack p = {.name = pack_name(backup_id, id),
+                     .id = id,
+                     .size = size,
+                     .info = own_info(c, backup_id, id)};
+    memcpy(p.backup_id, backup_id, BACKUP_ID_LEN + 1);
+    vec_push(&c->packs, p);
+}
+
+static void collect_packs(Checker *c)
+{
+    for (size_t i = 0; i < c->backups.n; i++) {
+        const CheckedBackup *b = &c->backups.at[i];
+        for (size_t k = 0; k < b->packs.own.n; k++)
+            add_pack(c, b->summary->id, b->packs.own.at[k].id, b->packs.own.at[k].facts.size);
+        for (size_t k = 0; k < b->packs.refs.n; k++) {
+            const PackRefs *r = &b->packs.refs.at[k];
+            for (size_t m = 0; m < r->packs.n; m++)
+                add_pack(c, r->backup_id, r->packs.at[m].id, r->packs.at[m].size);
+        }
+    }
+    if (!c->packs.n)
+        return;
+    qsort(c->packs.at, c->packs.n, sizeof(c->packs.at[0]), pack_compare);
+    size_t left = 1;
+    for (size_t i = 1; i < c->packs.n; i++) {
+        if (strcmp(c->packs.at[i].name, c->packs.at[left - 1].name) != 0)
+            c->packs.at[left++] = c->packs.at[i];
+        else
+            free(c->packs.at[i].name);
+    }
+    c->packs.n = left;
+    c->result.packs = left;
+}
+
+ErrCode verify_run(const VerifySpec *spec, VerifyResult *ret, Err *err)
+{
+    Checker c AUTO(checker_release) = {.spec = spec, .repo = spec->repo};
+    pthread_mutex_init(&c.lock, NULL);
+    TRY(load_lists(&c, err));
+    collect_packs(&c);
+    TRY(check_packs_present(&c, err));
+    if (!spec->fast) {
+        TRY(check_packs_content(&c, err));
+        TRY(check_manifests(&c, err));
+    }
+    TRY(check_wal(&c, err));
+    c.result.pages = atomic_load(&c.pages);
+    c.result.bytes += atomic_load(&c.bytes);
+    *ret = c.result;
+    return ERR_OK;
+}

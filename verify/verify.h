@@ -1,0 +1,39 @@
+#ifndef PGDR_VERIFY_VERIFY_H
+#define PGDR_VERIFY_VERIFY_H
+
+/*
+ * Checks what is stored: that nothing is missing, that every byte is what was written, that lists,
+ * manifests and maps agree, and that the WAL from each backup's start to the end of its window is
+ * unbroken. It collects everything that is wrong and stops only when the storage does not answer.
+ */
+
+#include "catalog/backups.h"
+#include "lib/common/progress.h"
+
+typedef struct VerifyFinding {
+    const char *object;     /* relative to the cluster; or what it is about */
+    const char *problem;    /* in words */
+    const char *hint;       /* NULL: none */
+    const StrList *backups; /* ids that cannot be restored because of it */
+    const char *window;     /* what part of the recovery window suffers; NULL: none */
+} VerifyFinding;
+
+typedef struct VerifySpec {
+    Repo *repo;
+    const char *backup_id; /* NULL: all */
+    bool fast;             /* names and sizes only */
+    unsigned jobs;
+    Progress *progress;
+    /* Called by one thread at a time. */
+    void (*found)(void *arg, const VerifyFinding *f);
+    void *arg;
+} VerifySpec;
+
+typedef struct VerifyResult {
+    uint64_t backups, packs, pages, files, wal_segments, bytes;
+    uint64_t findings;
+} VerifyResult;
+
+MUST_CHECK ErrCode verify_run(const VerifySpec *spec, VerifyResult *ret, Err *err);
+
+#endif
