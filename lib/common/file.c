@@ -113,7 +113,14 @@ ErrCode dir_sync(const char *path, Err *err)
 {
     int fd AUTO(fd_closep) = -1;
     TRY(file_open(path, O_RDONLY | O_DIRECTORY, 0, &fd, err));
-    return file_sync(fd, path, err);
+    int rc;
+    do
+        rc = fsync(fd);
+    while (rc != 0 && errno == EINTR);
+    /* Some file systems (CIFS, some FUSE) have no such call for directories. */
+    if (rc != 0 && errno != EINVAL && errno != EOPNOTSUPP && errno != ENOSYS)
+        return err_errno(err, errno, "cannot make '%s' durable (fsync)", path);
+    return ERR_OK;
 }
 
 static ErrCode file_replace_from(const char *temp, const char *path, const void *data, size_t len,

@@ -35,6 +35,7 @@ MUST_CHECK ErrCode file_replace(const char *path, const void *data, size_t len, 
 /* Removes a file durably; that it was not there is no error. */
 MUST_CHECK ErrCode file_remove(const char *path, Err *err);
 
+/* Makes the names in a directory durable, as far as its file system can be asked to. */
 MUST_CHECK ErrCode dir_sync(const char *path, Err *err);
 /* Makes `path` and what is missing above it, each made durable in its parent. */
 MUST_CHECK ErrCode dir_make(const char *path, mode_t mode, Err *err);

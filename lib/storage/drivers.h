@@ -6,27 +6,47 @@
 #include "lib/common/progress.h"
 #include "lib/storage/storage.h"
 
-/* A directory. With `create`, it is made when missing; else ERR_NOT_FOUND with a hint. */
+/* A directory. With `create`, it is made when missing; else ERR_NOT_FOUND with a hint. The
+ * directory is held open: what is moved or mounted in its place later is not taken for it. */
 MUST_CHECK ErrCode storage_posix_new(Storage **ret, const char *path, bool create, Err *err);
 
 /* Memory, for tests. `replace_silently`: put without STORAGE_OVERWRITE replaces, as S3 does. */
 Storage *storage_mem_new(bool replace_silently);
 /* Moves the mem driver's clock (it stands still otherwise). */
 void storage_mem_advance(Storage *mem, TimeUs by);
+/* An independent copy in its present state; contents are shared, so it costs a pointer an object.
+ */
+Storage *storage_mem_clone(Storage *mem);
+/* Equal for two stores that hold the same names, contents and ages (clock minus mtime): nobody
+ * who asks for objects and times relative to now can tell them apart. */
+uint64_t storage_mem_digest(Storage *mem);
+
+/* What waits looks at, so that tests need not wait. Used by several threads at once. */
+typedef struct StorageClock {
+    TimeUs (*now)(void *arg); /* monotonic */
+    void (*sleep)(void *arg, TimeUs us);
+    void *arg;
+} StorageClock;
 
 typedef struct RetrySpec {
     unsigned attempts;  /* in all, at least 1 */
     TimeUs first_pause; /* doubles each time, with jitter */
     TimeUs longest_pause;
-    TimeUs total; /* no new attempt after this long; 0: no bound */
+    TimeUs total;              /* no new attempt after this long; 0: no bound */
+    const StorageClock *clock; /* NULL: real time */
 } RetrySpec;
 
-/* Repeats calls whose error a retry can help (err_can_retry). A listing goes on behind the last
- * name it gave; a put that found ERR_EXISTS after a failed attempt compares what is there. */
+/* Repeats calls whose error a retry can help (err_can_retry), and stops waiting when the process
+ * is asked to end (cancel_check). A listing goes on behind the last name it gave, and attempts are
+ * counted anew when it got further; an error of the caller's own function ends it. A put that
+ * found ERR_EXISTS after a failed attempt compares what is there, and succeeds when it is equal. */
 Storage *storage_retry_new(Storage *inner, const RetrySpec *spec);
 
-/* At most `bytes_per_second` over all threads, puts and gets together. */
+/* At most `bytes_per_second` over all threads, puts and gets together, after a pause a quarter of
+ * a second's worth at once. A put waits before it begins, a get after it ended. */
 Storage *storage_throttle_new(Storage *inner, uint64_t bytes_per_second);
+/* Before the first use. */
+void storage_throttle_set_clock(Storage *throttle, const StorageClock *clock);
 
 /* --- faults, for tests --- */
 
@@ -42,11 +62,12 @@ typedef enum StorageOp {
 
 typedef struct FaultSpec {
     StorageOp ops;        /* which calls count (a mask) */
-    const char *contains; /* only names that contain this; NULL: all */
+    const char *contains; /* only names that contain this (of a listing, its prefix); NULL: all */
     unsigned nth;         /* the first call that fails, from 1; 0: none */
     unsigned times;       /* how many fail from there on; 0: all */
     ErrCode code;         /* with what */
     bool after_effect;    /* the call is done first, then its answer is lost */
+    unsigned list_names;  /* a listing that fails gives this many names first */
     /* Called before every call that counts, with no lock held (to interleave, pause, crash). */
     void (*hook)(void *arg, StorageOp op, const char *name);
     void *hook_arg;

@@ -15,7 +15,9 @@
  *  - All calls are thread-safe. Errors name the object and where it lies.
  *
  * Names are relative: components of 1 to 255 bytes joined by '/', at most STORAGE_NAME_MAX bytes
- * in all, no component that starts with '.', no bytes below 0x20 and no 0x7f.
+ * in all, no component that starts with '.', no bytes below 0x20 and no 0x7f. Whoever chooses
+ * names never uses one both for an object and as a directory of others ('a' beside 'a/b'): posix
+ * answers ERR_EXISTS to the second, S3 stores both.
  */
 
 #include "lib/common/buf.h"
@@ -32,7 +34,8 @@ typedef enum StoragePutFlags {
 } StoragePutFlags;
 
 /* What is put: `n` pieces of memory, one behind the other, or (n = 0) the first `size` bytes of
- * the file `fd`. The content must not change during the call: a driver may read it twice. */
+ * the file `fd`. The content must not change during the call: a driver may read it twice. Large
+ * pieces of memory that begin at a multiple of 4096 (mem_aligned) spare posix a copy. */
 typedef struct StorageSource {
     const Slice *parts;
     size_t n;
@@ -44,7 +47,9 @@ typedef struct StorageSource {
 
 typedef struct StorageStat {
     uint64_t size;
-    TimeUs mtime;                /* by the storage's clock, when the object was put */
+    /* By the storage's clock, when the object was put; on posix when its content was written, so
+     * a put that was held up appears with an age. It never changes afterwards. */
+    TimeUs mtime;
     char etag[STORAGE_ETAG_LEN]; /* changes when the content does; "" where there is none */
 } StorageStat;
 
@@ -68,8 +73,9 @@ typedef ErrCode (*StorageListFn)(void *arg, const StorageEntry *entry, Err *err)
 
 typedef struct StorageList {
     const char *prefix; /* names that start with this text; "" lists all */
-    const char *after;  /* only names greater than this; NULL: from the beginning */
-    bool by_level;      /* names with a further '/' behind the prefix are joined into one entry */
+    const char *after;  /* only entries whose name is greater than this; NULL: all */
+    bool by_level;      /* names with a further '/' behind the prefix are joined into one entry,
+                         * whose name goes up to and with that '/' */
     bool want_stat;     /* size, mtime, etag (costs a call a name on posix, nothing on S3) */
     StorageListFn fn;   /* called in ascending byte order of names; an error ends the listing */
     void *arg;
@@ -107,7 +113,8 @@ struct Storage {
 void storage_free(Storage *s);
 DEFINE_FREEP(Storage, storage_free)
 
-/* ERR_USAGE when the name breaks the rules above. */
+/* ERR_USAGE when the name breaks the rules above; the functions below ask it first. A prefix may
+ * also be empty or end with '/'. */
 MUST_CHECK ErrCode storage_name_check(const char *name, Err *err);
 
 MUST_CHECK ErrCode storage_put(Storage *s, const char *name, const StorageSource *src,
@@ -115,7 +122,10 @@ MUST_CHECK ErrCode storage_put(Storage *s, const char *name, const StorageSource
 MUST_CHECK ErrCode storage_put_bytes(Storage *s, const char *name, const void *data, size_t len,
                                      StoragePutFlags flags, Err *err);
 MUST_CHECK ErrCode storage_get(Storage *s, const char *name, StorageRead *read, Err *err);
-/* The whole object appended to *out; ERR_LIMIT when it is larger than `limit`. */
+/* The whole object appended to *out; ERR_LIMIT when it is larger than `limit`. Up to
+ * STORAGE_FIRST_READ bytes come from one read, so they are never a mixture of an object and the
+ * one that replaces it. */
+#define STORAGE_FIRST_READ (256 * KIB)
 MUST_CHECK ErrCode storage_get_all(Storage *s, const char *name, size_t limit, Buf *out, Err *err);
 MUST_CHECK ErrCode storage_stat(Storage *s, const char *name, StorageStat *ret, Err *err);
 MUST_CHECK ErrCode storage_list(Storage *s, const StorageList *list, Err *err);
