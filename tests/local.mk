@@ -1,3 +1,4 @@
 if HAVE_CMOCKA
 include tests/unit/local.mk
 endif
+include tests/fault/local.mk
