@@ -2,3 +2,4 @@ if HAVE_CMOCKA
 include tests/unit/local.mk
 endif
 include tests/fault/local.mk
+include tests/lib/local.mk
