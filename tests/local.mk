@@ -4,3 +4,5 @@ if HAVE_CMOCKA
 include tests/unit/local.mk
 include tests/storage/local.mk
 endif
+include tests/fault/local.mk
+include tests/lib/local.mk

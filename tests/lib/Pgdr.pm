@@ -1,0 +1,266 @@
+package Pgdr;
+
+# pgdr in a test: a configuration file for repositories and clusters, and the program run with it.
+# Calls that are tests (ok, fails, json, ...) report through Test::More and return the
+# TestRun::Result; run reports nothing. A time limit, a death by a signal and a sanitizer's report are
+# failures everywhere, also where a failure is expected.
+
+use strict;
+use warnings;
+use Carp qw(croak);
+use File::Path qw(make_path);
+use JSON::PP ();
+use Test::More ();
+use TestFile qw(slurp spit);
+use TestRun qw(test_root temp_dir time_limit sanitizer_reports);
+
+# The path of the program under test.
+sub program
+{
+    my $program = $ENV{PGDR_TEST_PROGRAM} // croak 'PGDR_TEST_PROGRAM is not set: start the test with tests/run';
+    return $program;
+}
+
+# new(OPTIONS): writes the configuration. Options:
+#   node => PgNode           the cluster "app" (or cluster => its name)
+#   repo => folder or URL    of the repository "main"; default: a new folder below the test's root
+#   global, repo_options, cluster_options => {key => value}   more of the configuration
+sub new
+{
+    my ($class, %opt) = @_;
+    my $dir  = temp_dir('pgdr');
+    my $self = bless { dir => $dir, file => "$dir/pgdr.conf", sections => {}, order => [], env => {} }, $class;
+    $self->set('global', %{ $opt{global} // {} });
+    $self->{repo} = $opt{repo} // "$dir/repo";
+    $self->set('repo main', url => $self->{repo}, %{ $opt{repo_options} // {} });
+    $self->add_cluster($opt{cluster} // 'app', $opt{node}, %{ $opt{cluster_options} // {} }) if $opt{node};
+    return $self;
+}
+
+# Adds or changes keys of a section ("global", "repo main", "cluster app") and writes the file; an
+# undefined value removes the key.
+sub set
+{
+    my ($self, $section, %keys) = @_;
+    push @{ $self->{order} }, $section if !$self->{sections}{$section};
+    my $values = $self->{sections}{$section} //= {};
+    for my $key (keys %keys) {
+        $values->{$key} = $keys{$key};
+        delete $values->{$key} if !defined $keys{$key};
+    }
+    my $text = '';
+    for my $name (@{ $self->{order} }) {
+        my $of = $self->{sections}{$name};
+        $text .= "[$name]\n" . join('', map { "$_ = $of->{$_}\n" } sort keys %$of) . "\n" if %$of;
+    }
+    spit($self->{file}, $text);
+    return;
+}
+
+sub add_cluster
+{
+    my ($self, $name, $node, %more) = @_;
+    $self->{cluster} //= $name;
+    $self->set(
+        "cluster $name",
+        'data-directory' => $node->data_dir, host => $node->host, port => $node->port, user => 'postgres',
+        spool => temp_dir("spool-$name"), %more);
+    return;
+}
+
+sub config_file { return $_[0]{file} }
+
+# The repository's folder or URL.
+sub repo { return $_[0]{repo} }
+
+# The command line of a call for a shell, as in postgresql.conf.
+sub shell_command
+{
+    my ($self, @args) = @_;
+    return join ' ', program(), "--config=$self->{file}", "--cluster=$self->{cluster}", @args;
+}
+
+sub archive_command { return $_[0]->shell_command('archive-push', '%p') }
+sub restore_command { return $_[0]->shell_command('archive-get', '%f', '%p') }
+
+# Environment variables for every later call.
+sub set_env
+{
+    my ($self, %env) = @_;
+    $self->{env} = { %{ $self->{env} }, %env };
+    return;
+}
+
+# ---- running it ----
+
+# run(COMMAND, ARGUMENT..., {OPTIONS}): the TestRun::Result. Options: those of TestRun::run, and
+# fault => {dir, ops, action, nth, repeat, program} for libfault.so (see tests/fault/libfault.c); the
+# result then has calls and faults, the numbers counted. no_config => 1 leaves out --config.
+sub run
+{
+    my ($self, @args) = @_;
+    my $process = $self->start(@args);
+    my $result  = $process->wait;
+    @$result{qw(calls faults)} = fault_counts($process->{fault_state}) if $process->{fault_state};
+    return $result;
+}
+
+# The same in the background: a TestRun::Process.
+sub start
+{
+    my ($self, @args) = @_;
+    my %opt   = ref $args[-1] ? %{ pop @args } : ();
+    my %env   = (%{ $self->{env} }, %{ $opt{env} // {} });
+    my $state = $opt{fault} ? "$self->{dir}/fault.state" : undef;
+    if ($state) {
+        unlink $state;
+        %env = (%env, fault_env(%{ $opt{fault} }, state => $state));
+    }
+    my @config  = $opt{no_config} ? () : ("--config=$self->{file}");
+    my $process = TestRun::start(program(), @config, @args, { %opt, env => \%env });
+    $process->{fault_state} = $state;
+    return $process;
+}
+
+# The environment that loads libfault.so, for a server too: (dir => …, ops, action, nth, repeat,
+# program, state, trace).
+sub fault_env
+{
+    my (%fault) = @_;
+    my $library = $ENV{PGDR_TEST_FAULT_LIB} // croak 'PGDR_TEST_FAULT_LIB is not set: start the test with tests/run';
+    croak "there is no $library" if !-e $library;
+    my %env = (LD_PRELOAD => $library);
+    for my $key (keys %fault) {
+        croak "fault has no '$key'" if $key !~ /^(dir|ops|action|nth|repeat|program|state|trace)$/;
+        $env{"FAULT_\U$key"} = $fault{$key};
+    }
+    return %env;
+}
+
+# (calls counted, faults done) from a FAULT_STATE file.
+sub fault_counts
+{
+    my ($state) = @_;
+    return (0, 0) if !-s $state;
+    return unpack 'QQ', slurp($state);
+}
+
+# for_every_nth({FAULT}, CODE): calls CODE with {fault => {…, nth => n}} for n = 1, 2, … It must run
+# pgdr with that and return the result; the end is the first run in which no fault happened. Options
+# in FAULT: step => 1 (only every so many), from => 1. Returns the number of runs with a fault; dies
+# when there was none, because then nothing was tested.
+sub for_every_nth
+{
+    my ($fault, $code) = @_;
+    my %fault = %$fault;
+    my $step  = delete $fault{step} // 1;
+    my $runs  = 0;
+    for (my $n = delete $fault{from} // 1;; $n += $step) {
+        my $result = $code->({ fault => { %fault, nth => $n } }, $n);
+        last if !$result->{faults};
+        $runs++;
+    }
+    croak "no call was ever hit: " . join ' ', map { "$_=$fault{$_}" } sort keys %fault if !$runs;
+    return $runs;
+}
+
+# ---- tests ----
+
+# What is wrong with a run whatever was expected of it; nothing when all is well.
+sub defect
+{
+    my ($result) = @_;
+    return "it took longer than it may\n"                       if $result->{timed_out};
+    return "it was killed by signal $result->{signal}\n"        if $result->{signal};
+    my $reports = sanitizer_reports();
+    return $reports ne '' ? "a sanitizer found a defect:\n$reports" : '';
+}
+
+sub label
+{
+    my (@args) = @_;
+    my $opt = ref $args[-1] ? pop @args : {};
+    my $root = test_root();
+    return $opt->{name} // 'pgdr ' . join(' ', @args) =~ s{\Q$root\E/}{}gr;
+}
+
+# ok(COMMAND, ARGUMENT..., {OPTIONS}): a test that it exits with 0.
+sub ok
+{
+    my ($self, @args) = @_;
+    my $result = $self->run(@args);
+    my $defect = defect($result);
+    Test::More::ok($result->ok && !$defect, label(@args)) or Test::More::diag($defect . $result->describe);
+    return $result;
+}
+
+# fails(EXIT, RE, COMMAND, ARGUMENT..., {OPTIONS}): a test that it fails as it should. EXIT is a
+# number or a name of lib/common/errcodes.def ('NOT_FOUND'); RE must match standard error.
+sub fails
+{
+    my ($self, $exit, $re, @args) = @_;
+    my $result = $self->run(@args);
+    my $want   = exit_status($exit);
+    my $wrong  = defect($result);
+    $wrong .= "the exit status is not $want ($exit)\n"     if $result->{rc} != $want;
+    $wrong .= "standard error does not match $re\n"        if $result->{err} !~ $re;
+    Test::More::ok($wrong eq '', label(@args) . " fails: $exit") or Test::More::diag($wrong . $result->describe);
+    return $result;
+}
+
+my %exit_status;
+
+# The number of an error by its name.
+sub exit_status
+{
+    my ($exit) = @_;
+    return $exit if $exit =~ /^\d+$/;
+    if (!%exit_status) {
+        my $source = $ENV{PGDR_TEST_SOURCE} // croak 'PGDR_TEST_SOURCE is not set: start the test with tests/run';
+        %exit_status = slurp("$source/lib/common/errcodes.def") =~ /^ERRCODE\((\w+), (\d+)/mg;
+    }
+    return $exit_status{$exit} // croak "there is no error '$exit'";
+}
+
+# json(COMMAND, ARGUMENT..., {OPTIONS}): a test that it exits with 0 and prints one JSON value on
+# standard output; the value decoded (undef when it failed).
+sub json
+{
+    my ($self, @args) = @_;
+    my $result = $self->run(with_json(@args));
+    my $value  = decode($result);
+    my $defect = defect($result);
+    Test::More::ok($result->ok && !$defect && defined $value, label(@args) . ' (JSON)')
+      or Test::More::diag($defect . $result->describe);
+    return $value;
+}
+
+# json_fails(EXIT, COMMAND, ARGUMENT..., {OPTIONS}): a test that it fails with EXIT and prints JSON all
+# the same; the value decoded ({error => {code, message, hint}}, or findings).
+sub json_fails
+{
+    my ($self, $exit, @args) = @_;
+    my $result = $self->run(with_json(@args));
+    my $value  = decode($result);
+    my $defect = defect($result);
+    Test::More::ok($result->{rc} == exit_status($exit) && !$defect && defined $value, label(@args) . " (JSON) fails: $exit")
+      or Test::More::diag($defect . $result->describe);
+    return $value;
+}
+
+sub with_json
+{
+    my (@args) = @_;
+    my @opt = ref $args[-1] ? (pop @args) : ();
+    return (@args, '--output=json', @opt);
+}
+
+sub decode
+{
+    my ($result) = @_;
+    my $value = eval { JSON::PP->new->utf8->allow_nonref->decode($result->{out}) };
+    Test::More::diag("standard output is no JSON: $@") if !defined $value;
+    return $value;
+}
+
+1;

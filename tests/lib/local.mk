@@ -1,0 +1,32 @@
+# The integration tests: real servers, driven by Perl's core modules. Their runner installs pgdr and
+# copies the tests to a folder that an unprivileged user can read.
+EXTRA_DIST += \
+	conf/debian-packages \
+	tests/run \
+	tests/lib/TestFile.pm \
+	tests/lib/TestRun.pm \
+	tests/lib/PgNode.pm \
+	tests/lib/Pgdr.pm \
+	tests/lib/cache-dir \
+	tests/lib/get-deb \
+	tests/lib/get-pg \
+	tests/lib/get-pgbackrest \
+	tests/lib/host.sh \
+	tests/lib/run-test \
+	tests/integration
+
+.PHONY: check-integration stage-tests
+
+check-integration: all
+	$(top_srcdir)/tests/run --build=$(abs_top_builddir) --only=integration
+
+# Called by tests/run with STAGE.
+stage-tests: all tests/fault/libfault.so
+	test -n "$(STAGE)"
+	$(MAKE) $(AM_MAKEFLAGS) install DESTDIR="$(STAGE)/root"
+	echo "$(STAGE)/root$(bindir)/pgdr" >"$(STAGE)/program"
+	cp tests/fault/libfault.so "$(STAGE)/libfault.so"
+	$(MKDIR_P) "$(STAGE)/source/lib/common"
+	cp $(srcdir)/lib/common/errcodes.def "$(STAGE)/source/lib/common/"
+	for dir in conf docs tests; do cp -R "$(srcdir)/$$dir" "$(STAGE)/source/$$dir" || exit 1; done
+	chmod -R go+rX "$(STAGE)/root" "$(STAGE)/source" "$(STAGE)/libfault.so"
