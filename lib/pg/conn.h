@@ -16,7 +16,7 @@ typedef struct PgConnSpec {
     const char *conninfo; /* a libpq connection string; when NULL the fields below are used */
     const char *host;     /* socket directory or name; NULL: libpq's default */
     const char *port, *user, *database; /* NULL: libpq's default; database: "postgres" */
-    int connect_timeout_s; /* 0: 10 */
+    int connect_timeout_s;              /* 0: 10 */
 } PgConnSpec;
 
 typedef struct PgConn PgConn;

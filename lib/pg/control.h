@@ -36,7 +36,8 @@ typedef struct PgControl {
     bool backup_end_required;
     int wal_level; /* 0 minimal, 1 replica, 2 logical */
     bool wal_log_hints, full_page_writes;
-    int max_connections, max_worker_processes, max_wal_senders, max_prepared_xacts, max_locks_per_xact;
+    int max_connections, max_worker_processes, max_wal_senders, max_prepared_xacts,
+        max_locks_per_xact;
     uint32_t block_size, rel_seg_blocks; /* bytes; blocks a relation segment */
     uint32_t wal_block_size, wal_segment_size;
     uint32_t data_checksum_version; /* 0: off */

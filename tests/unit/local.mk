@@ -1,6 +1,7 @@
 # A unit test is one program: test_<part>.c, linked with the layers it needs and no other.
 UNIT_TESTS = \
-	tests/unit/test_common
+	tests/unit/test_common \
+	tests/unit/test_pg_wal
 
 check_PROGRAMS += $(UNIT_TESTS)
 TESTS += $(UNIT_TESTS)
@@ -9,3 +10,23 @@ UNIT_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_test_common_SOURCES = tests/unit/test_common.c tests/unit/unit.h
 tests_unit_test_common_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_common_LDADD = $(COMMON_LIBS) $(CMOCKA_LIBS)
+
+# --- lib/pg ---
+
+PG_TEST_CFLAGS = $(UNIT_CFLAGS) -DTEST_DATA='"$(abs_top_srcdir)/tests/unit/data"'
+PG_TEST_LDADD = $(PG_LIBS) $(COMMON_LIBS) $(CMOCKA_LIBS)
+PG_FIXTURES = \
+	tests/unit/data/13.control tests/unit/data/13.controldata tests/unit/data/13.pages.zst \
+	tests/unit/data/13.txt.zst tests/unit/data/13.wal.zst \
+	tests/unit/data/15.control tests/unit/data/15.controldata tests/unit/data/15.pages.zst \
+	tests/unit/data/15.txt.zst tests/unit/data/15.wal.zst \
+	tests/unit/data/17.control tests/unit/data/17.controldata tests/unit/data/17.pages.zst \
+	tests/unit/data/17.txt.zst tests/unit/data/17.wal.zst \
+	tests/unit/data/18.control tests/unit/data/18.controldata tests/unit/data/18.pages.zst \
+	tests/unit/data/18.txt.zst tests/unit/data/18.wal.zst
+EXTRA_DIST += $(PG_FIXTURES) tests/unit/data/make-fixtures tests/unit/data/waldump-lines
+
+tests_unit_test_pg_wal_SOURCES = tests/unit/test_pg_wal.c tests/unit/unit.h \
+	tests/unit/wal_fixture.h tests/unit/wal_text.h
+tests_unit_test_pg_wal_CFLAGS = $(PG_TEST_CFLAGS)
+tests_unit_test_pg_wal_LDADD = $(PG_TEST_LDADD)
