@@ -1,6 +1,9 @@
 # A unit test is one program: test_<part>.c, linked with the layers it needs and no other.
 UNIT_TESTS = \
 	tests/unit/test_common \
+	tests/unit/test_pg_fuzz \
+	tests/unit/test_pg_record \
+	tests/unit/test_pg_segment \
 	tests/unit/test_pg_wal
 
 check_PROGRAMS += $(UNIT_TESTS)
@@ -30,3 +33,17 @@ tests_unit_test_pg_wal_SOURCES = tests/unit/test_pg_wal.c tests/unit/unit.h \
 	tests/unit/wal_fixture.h tests/unit/wal_text.h
 tests_unit_test_pg_wal_CFLAGS = $(PG_TEST_CFLAGS)
 tests_unit_test_pg_wal_LDADD = $(PG_TEST_LDADD)
+
+tests_unit_test_pg_segment_SOURCES = tests/unit/test_pg_segment.c tests/unit/unit.h \
+	tests/unit/wal_build.h
+tests_unit_test_pg_segment_CFLAGS = $(PG_TEST_CFLAGS)
+tests_unit_test_pg_segment_LDADD = $(PG_TEST_LDADD)
+
+tests_unit_test_pg_record_SOURCES = tests/unit/test_pg_record.c tests/unit/unit.h
+tests_unit_test_pg_record_CFLAGS = $(PG_TEST_CFLAGS)
+tests_unit_test_pg_record_LDADD = $(PG_TEST_LDADD)
+
+tests_unit_test_pg_fuzz_SOURCES = tests/unit/test_pg_fuzz.c tests/unit/unit.h \
+	tests/unit/wal_fixture.h
+tests_unit_test_pg_fuzz_CFLAGS = $(PG_TEST_CFLAGS)
+tests_unit_test_pg_fuzz_LDADD = $(PG_TEST_LDADD)
