@@ -1,6 +1,8 @@
 # A unit test is one program: test_<part>.c, linked with the layers it needs and no other.
 UNIT_TESTS = \
 	tests/unit/test_common \
+	tests/unit/test_pg_control \
+	tests/unit/test_pg_files \
 	tests/unit/test_pg_fuzz \
 	tests/unit/test_pg_record \
 	tests/unit/test_pg_segment \
@@ -47,3 +49,12 @@ tests_unit_test_pg_fuzz_SOURCES = tests/unit/test_pg_fuzz.c tests/unit/unit.h \
 	tests/unit/wal_fixture.h
 tests_unit_test_pg_fuzz_CFLAGS = $(PG_TEST_CFLAGS)
 tests_unit_test_pg_fuzz_LDADD = $(PG_TEST_LDADD)
+
+tests_unit_test_pg_files_SOURCES = tests/unit/test_pg_files.c tests/unit/unit.h
+tests_unit_test_pg_files_CFLAGS = $(PG_TEST_CFLAGS)
+tests_unit_test_pg_files_LDADD = $(PG_TEST_LDADD)
+
+tests_unit_test_pg_control_SOURCES = tests/unit/test_pg_control.c tests/unit/unit.h \
+	tests/unit/wal_fixture.h
+tests_unit_test_pg_control_CFLAGS = $(PG_TEST_CFLAGS)
+tests_unit_test_pg_control_LDADD = $(PG_TEST_LDADD)
