@@ -1,6 +1,7 @@
 # A unit test is one program: test_<part>.c, linked with the layers it needs and no other.
 UNIT_TESTS = \
 	tests/unit/test_common \
+	tests/unit/test_pg_conn \
 	tests/unit/test_pg_control \
 	tests/unit/test_pg_files \
 	tests/unit/test_pg_fuzz \
@@ -58,3 +59,7 @@ tests_unit_test_pg_control_SOURCES = tests/unit/test_pg_control.c tests/unit/uni
 	tests/unit/wal_fixture.h
 tests_unit_test_pg_control_CFLAGS = $(PG_TEST_CFLAGS)
 tests_unit_test_pg_control_LDADD = $(PG_TEST_LDADD)
+
+tests_unit_test_pg_conn_SOURCES = tests/unit/test_pg_conn.c tests/unit/unit.h
+tests_unit_test_pg_conn_CFLAGS = $(PG_TEST_CFLAGS)
+tests_unit_test_pg_conn_LDADD = $(PG_TEST_LDADD)
