@@ -27,6 +27,8 @@ enum {
 #define PRIME 16777619u
 
 typedef uint32_t Vec8 __attribute__((vector_size(32)));
+/* The same where it lies in a page. */
+typedef uint32_t Vec8Loose __attribute__((vector_size(32), aligned(1), may_alias));
 
 static const uint32_t offsets[SUMS] = {
     0x5B1F36E9, 0xB8525960, 0x02AB50AA, 0x1DE66D2A, 0x79FF467A, 0x9BB9F8A3, 0x217E7CD2, 0x83E13D2C,
@@ -35,37 +37,39 @@ static const uint32_t offsets[SUMS] = {
     0x783125BB, 0x6CA8EAA2, 0xE407EAC6, 0x4B5CFC3E, 0x9FBF8C76, 0x15CA20BE, 0xF2CA9FD3, 0x959BD756,
 };
 
-static inline __attribute__((always_inline)) void mix_row(Vec8 sums[4], const Vec8 row[4])
-{
-    for (int i = 0; i < 4; i++) {
-        Vec8 t = sums[i] ^ row[i];
-        sums[i] = t * PRIME ^ (t >> 17);
-    }
-}
+/* Macros, because a vector as an argument or result depends on the target's calling convention. */
+#define LOAD(p, nth) ((Vec8) * (const Vec8Loose *)((p) + (nth) * sizeof(Vec8)))
+#define MIX(sum, words)                                                                            \
+    ({                                                                                             \
+        Vec8 t_ = (sum) ^ (words);                                                                 \
+        t_ *PRIME ^ (t_ >> 17);                                                                    \
+    })
 
-/* The checksum field counts as zero; everything else is read where it lies. */
+/* The checksum field counts as zero; everything else is read where it lies. The four sums are
+ * variables of their own because gcc keeps an array of them in memory. */
 static inline __attribute__((always_inline)) uint32_t checksum_body(const uint8_t *page,
                                                                     size_t size)
 {
-    Vec8 sums[4], row[4];
-    memcpy(sums, offsets, sizeof(sums));
+    const uint8_t *start = (const uint8_t *)offsets;
+    Vec8 a = LOAD(start, 0), b = LOAD(start, 1), c = LOAD(start, 2), d = LOAD(start, 3);
     uint8_t first[ROW_LEN];
     memcpy(first, page, sizeof(first));
     memset(first + AT_CHECKSUM, 0, 2);
-    memcpy(row, first, sizeof(row));
-    mix_row(sums, row);
-    for (size_t at = ROW_LEN; at < size; at += ROW_LEN) {
-        memcpy(row, page + at, sizeof(row));
-        mix_row(sums, row);
+    const uint8_t *row = first;
+    for (size_t at = 0; at < size; row = page + (at += ROW_LEN)) {
+        a = MIX(a, LOAD(row, 0));
+        b = MIX(b, LOAD(row, 1));
+        c = MIX(c, LOAD(row, 2));
+        d = MIX(d, LOAD(row, 3));
     }
-    memset(row, 0, sizeof(row));
-    mix_row(sums, row);
-    mix_row(sums, row);
-    uint32_t result = 0;
-    for (int i = 0; i < 4; i++)
-        for (int j = 0; j < 8; j++)
-            result ^= sums[i][j];
-    return result;
+    for (int round = 0; round < 2; round++) {
+        a = MIX(a, 0);
+        b = MIX(b, 0);
+        c = MIX(c, 0);
+        d = MIX(d, 0);
+    }
+    a ^= b ^ c ^ d;
+    return a[0] ^ a[1] ^ a[2] ^ a[3] ^ a[4] ^ a[5] ^ a[6] ^ a[7];
 }
 
 static uint32_t checksum_plain(const uint8_t *page, size_t size)
