@@ -22,13 +22,21 @@ struct PgConn {
     LibPq lib;
     PGconn *pg;
     int timeout_ms;
-    bool broken; /* gave no answer: nothing more is asked */
+    bool broken;        /* gave no answer: nothing more is asked */
+    char farewell[256]; /* why the server ended the session, if it said so */
 };
 
-static void on_notice(void *arg, const char *message)
+/* A session that the server ends while nothing is asked is told so by a notice. */
+static void on_notice(void *arg, const PGresult *notice)
 {
-    (void)arg;
-    log_debug("PostgreSQL: %.*s", (int)strcspn(message, "\n"), message);
+    PgConn *c = arg;
+    const char *severity = c->lib.PQresultErrorField(notice, PG_DIAG_SEVERITY_NONLOCALIZED);
+    const char *message = c->lib.PQresultErrorField(notice, PG_DIAG_MESSAGE_PRIMARY);
+    if (!message)
+        return;
+    log_debug("PostgreSQL: %s", message);
+    if (severity && strcmp(severity, "FATAL") == 0)
+        snprintf(c->farewell, sizeof(c->farewell), "%s", message);
 }
 
 /* Waits until the socket is ready for `events` or the deadline (0: none) has passed. */
@@ -89,9 +97,9 @@ static ErrCode connect_failed(PgConn *c, Err *err)
     r.sqlstate = state;
     r.message = message;
     if (!state[0] && c->lib.PQconnectionNeedsPassword(c->pg))
-        r.sqlstate = "28P01";
+        r.like = "28P01";
     ErrCode code = pg_refusal_set(err, &r, "cannot connect to PostgreSQL");
-    if (code != ERR_SERVER || state[0])
+    if (state[0] || r.like)
         return code;
     err->code = ERR_NETWORK;
     return hint_unreachable(c, text, err);
@@ -140,7 +148,7 @@ static ErrCode connect(PgConn *c, const PgConnSpec *spec, Err *err)
     c->pg = start(c, spec);
     if (!c->pg)
         abort(); /* no memory */
-    c->lib.PQsetNoticeProcessor(c->pg, on_notice, NULL);
+    c->lib.PQsetNoticeReceiver(c->pg, on_notice, c);
     /* Only so does the text of a refused connection contain the SQLSTATE. */
     c->lib.PQsetErrorVerbosity(c->pg, PQERRORS_VERBOSE);
     PostgresPollingStatusType state = PGRES_POLLING_WRITING;
@@ -214,9 +222,9 @@ bool pg_conn_alive(PgConn *c)
         if (n == 0)
             return true;
         /* Something arrived unasked: a notice, or the end. */
-        if (n > 0 && !c->lib.PQconsumeInput(c->pg))
-            return false;
-        if (n < 0 && errno != EINTR)
+        int usable = n > 0 ? c->lib.PQconsumeInput(c->pg) : errno == EINTR;
+        c->lib.PQisBusy(c->pg); /* hands what came to on_notice() */
+        if (!usable)
             return false;
     }
     return false;
@@ -240,7 +248,9 @@ static ErrCode connection_lost(PgConn *c, Err *err)
     pg_refusal_parse(c->lib.PQerrorMessage(c->pg), state, message, sizeof(message));
     c->broken = true;
     return err_set(err, ERR_NETWORK, "lost the connection to PostgreSQL: %s",
-                   message[0] ? message : "it was closed");
+                   c->farewell[0] ? c->farewell
+                   : message[0]   ? message
+                                  : "it was closed");
 }
 
 static ErrCode gave_no_answer(PgConn *c, Err *err)
@@ -282,7 +292,7 @@ static ErrCode refuse(PgConn *c, const PGresult *result, Err *err)
     r.sqlstate = c->lib.PQresultErrorField(result, PG_DIAG_SQLSTATE);
     r.message = message;
     r.hint = c->lib.PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
-    return pg_refusal_set(err, &r, "PostgreSQL refuses a statement");
+    return pg_refusal_set(err, &r, "PostgreSQL");
 }
 
 static void copy_rows(const PgConn *c, const PGresult *result, PgRows *rows)

@@ -45,7 +45,7 @@
     F(PQsendQueryParams)                                                                           \
     F(PQserverVersion)                                                                             \
     F(PQsetErrorVerbosity)                                                                         \
-    F(PQsetNoticeProcessor)                                                                        \
+    F(PQsetNoticeReceiver)                                                                         \
     F(PQsetnonblocking)                                                                            \
     F(PQsocket)                                                                                    \
     F(PQstatus)                                                                                    \

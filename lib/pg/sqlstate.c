@@ -65,7 +65,7 @@ static void fill_hint(const char *hint, const PgRefusal *r, Buf *out)
 ErrCode pg_refusal_set(Err *err, const PgRefusal *r, const char *what)
 {
     const char *state = r->sqlstate ? r->sqlstate : "";
-    const StateInfo *info = *state ? find_state(state) : NULL;
+    const StateInfo *info = *state ? find_state(state) : r->like ? find_state(r->like) : NULL;
     ErrCode code = info ? info->code : ERR_SERVER;
     if (*state)
         err_set(err, code, "%s: %s (SQLSTATE %s)", what, r->message, state);

@@ -7,6 +7,7 @@
 
 typedef struct PgRefusal {
     const char *sqlstate; /* five characters; NULL or "" when there is none */
+    const char *like;     /* the one whose meaning this has when there is none, or NULL */
     const char *message;  /* the server's or libpq's, one line */
     const char *hint;     /* the server's own, or NULL */
     const char *user, *database;

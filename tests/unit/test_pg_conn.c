@@ -211,8 +211,12 @@ static void serve(Server *s, int fd)
             return;
         answer(s, nth++, type == 'S', &out);
         flush_out(fd, &out);
-        if (s->mode == MODE_VANISH)
+        if (s->mode == MODE_VANISH) {
+            if (s->message)
+                append_error(&out, "FATAL", s);
+            flush_out(fd, &out);
             return;
+        }
     }
 }
 
@@ -428,7 +432,7 @@ static void failed_statements_carry_code_and_hint(void **state)
         PgRows rows;
         Err e = {0};
         assert_int_equal(pg_query(c, &rows, &e, "SELECT 1", 0), cases[i].code);
-        assert_non_null(strstr(e.message, "refuses a statement: no (SQLSTATE "));
+        assert_non_null(strstr(e.message, "PostgreSQL: no (SQLSTATE "));
         if (!strstr(e.hint, cases[i].hint))
             fail_msg("%s: hint '%s'", cases[i].sqlstate, e.hint);
         assert_true(pg_conn_alive(c));
@@ -508,6 +512,16 @@ static void a_lost_session_is_noticed(void **state)
     PgRows rows;
     expect_err(ERR_NETWORK, "lost the connection", pg_query(c, &rows, err, "SELECT 1", 0));
     expect_err(ERR_NETWORK, "is lost", pg_query(c, &rows, err, "SELECT 1", 0));
+    pg_conn_close(c);
+    server_stop(&s);
+
+    s = (Server){.mode = MODE_VANISH, .sqlstate = "57P01", .message = "an administrator said so"};
+    server_start(&s);
+    c = open_conn(&s);
+    for (int i = 0; i < 200 && pg_conn_alive(c); i++)
+        time_sleep(10000);
+    expect_err(ERR_NETWORK, "lost the connection to PostgreSQL: an administrator said so",
+               pg_query(c, &rows, err, "SELECT 1", 0));
     pg_conn_close(c);
     server_stop(&s);
 
