@@ -20,7 +20,8 @@ MUST_CHECK ErrCode lsn_parse(const char *s, Lsn *ret, Err *err);
 /* PostgreSQL's TimestampTz (µs since 2000-01-01 UTC) to ours. */
 static inline TimeUs time_of_pg(int64_t timestamptz)
 {
-    return timestamptz + INT64_C(946684800) * US_PER_SECOND;
+    /* Unsigned: a record may hold anything. */
+    return (TimeUs)((uint64_t)timestamptz + UINT64_C(946684800) * (uint64_t)US_PER_SECOND);
 }
 
 #endif

@@ -26,8 +26,14 @@ typedef enum DataRule {
     DATA_SKIP,      /* not at all (postmaster.pid, pgsql_tmp*, temporary relations, …) */
 } DataRule;
 
-/* By name alone (unlogged relations are known by their _init fork, see backup): the exclusions of
- * the server's own base backup for 13 to 18, of a directory or a file. */
+/*
+ * By name alone (unlogged relations are known by their _init fork, see backup): the exclusions of
+ * the server's own base backup for 13 to 18 (basebackup.c), of a directory or a file. A path below
+ * an excluded directory is excluded too. `is_dir` of a link is that of what it points to.
+ * global/pg_control is DATA_COPY; the caller reads it last.
+ *
+ * In a tablespace only the directory of the server's own version (pg_version_dir()) belongs to it.
+ */
 DataRule data_rule(const char *path, bool is_dir);
 
 #endif

@@ -21,7 +21,8 @@ typedef struct WalXact {
     uint32_t n_dropped;
     const uint8_t *dropped; /* n × RelLocator as three u32, unaligned */
 } WalXact;
-/* False when the record does not end a transaction (PREPARE does not either). */
+/* False when the record does not end a transaction (PREPARE does not either), or cannot be taken
+ * apart: then wal_record_is_unknown_special() says so. */
 bool wal_record_xact(const PgVersion *v, const WalRecord *r, WalXact *ret);
 
 typedef struct WalCheckpoint {
@@ -56,7 +57,8 @@ typedef struct WalEndOfRecovery {
 } WalEndOfRecovery;
 bool wal_record_end_of_recovery(const WalRecord *r, WalEndOfRecovery *ret);
 
-/* XLOG_TBLSPC_CREATE / DROP; the path is borrowed and NUL-terminated ("" for DROP). */
+/* XLOG_TBLSPC_CREATE / DROP; the path is borrowed and NUL-terminated ("" for DROP, and for an
+ * in-place tablespace). */
 bool wal_record_tablespace(const WalRecord *r, bool *create, uint32_t *oid, const char **path);
 /* XLOG_SMGR_CREATE / TRUNCATE */
 bool wal_record_smgr_create(const WalRecord *r, RelLocator *rel, uint8_t *fork);
@@ -65,14 +67,18 @@ bool wal_record_smgr_truncate(const WalRecord *r, RelLocator *rel, uint32_t *blo
 typedef struct WalDatabase {
     bool create;
     uint32_t db, spc; /* of DROP: the first tablespace */
+    /* The tablespaces in which the database's directory is created or removed: n × u32, unaligned.
+     * (ALTER DATABASE … SET TABLESPACE creates in one and drops in the other.) */
+    uint32_t n_spcs;
+    const uint8_t *spcs;
 } WalDatabase;
 bool wal_record_database(const PgVersion *v, const WalRecord *r, WalDatabase *ret);
 
 /* XLOG_XACT_ASSIGNMENT: subtransactions of a running top-level transaction. */
 bool wal_record_assignment(const WalRecord *r, uint32_t *top, uint32_t *n, const uint8_t **subxids);
 
-/* XLR_SPECIAL_REL_UPDATE is set and the record is none that this table understands: nothing about
- * changed blocks can be concluded beyond it. */
+/* XLR_SPECIAL_REL_UPDATE is set and the record is none that this table understands, or one of those
+ * that are understood is malformed: nothing about changed blocks can be concluded beyond it. */
 bool wal_record_is_unknown_special(const PgVersion *v, const WalRecord *r);
 
 #endif

@@ -13,41 +13,8 @@
  */
 
 #include "lib/common/buf.h"
-#include "lib/pg/lsn.h"
-#include "lib/pg/version.h"
-
-/* Resource managers whose records pgdr understands; the numbers are the same from 13 to 18. */
-typedef enum WalRmgr {
-    RMGR_XLOG = 0,
-    RMGR_XACT = 1,
-    RMGR_SMGR = 2,
-    RMGR_CLOG = 3,
-    RMGR_DBASE = 4,
-    RMGR_TBLSPC = 5,
-} WalRmgr;
-
-typedef struct WalBlock {
-    uint8_t id;
-    uint8_t fork; /* 0 main, 1 fsm, 2 vm, 3 init */
-    uint32_t spc, db, rel;
-    uint32_t block;
-    bool has_image, image_applies, will_init;
-} WalBlock;
-
-#define WAL_BLOCKS_MAX 33 /* XLR_MAX_BLOCK_ID + 1 */
-
-typedef struct WalRecord {
-    Lsn start; /* of its header (ReadRecPtr) */
-    Lsn end;   /* first byte behind it, aligned (EndRecPtr): for a switch record the next segment */
-    Lsn prev;
-    uint32_t xid, toplevel_xid; /* toplevel 0: not logged in this record */
-    uint8_t rmgr, info;         /* info with the low four bits (XLR_*) still in */
-    uint32_t total_len;
-    const uint8_t *main_data; /* borrowed until the next call */
-    uint32_t main_len;
-    unsigned n_blocks;
-    WalBlock blocks[WAL_BLOCKS_MAX];
-} WalRecord;
+#include "lib/pg/wal_decode.h"
+#include "lib/pg/wal_page.h"
 
 typedef enum WalEvent {
     WAL_RECORD, /* *record holds the next record */
@@ -60,10 +27,10 @@ typedef struct WalScan WalScan;
 typedef struct WalScanSpec {
     const PgVersion *version; /* NULL: taken from the first page's magic */
     uint32_t seg_size;
-    uint64_t system_id; /* 0: not compared (only a segment's first page carries it) */
-    /* Records before this are passed over: the first one returned starts at or after it. 0: the
-     * first record that starts in the first page fed or later. It must be either inside the first
-     * piece fed, or 0. */
+    uint64_t system_id; /* 0: that of the first segment header met (only those carry it) */
+    /* Records before this are passed over: the first one returned starts at or after it. The scan
+     * always begins with the first record that starts in the first page fed or later, so that the
+     * chain of records leads to `from`. */
     Lsn from;
 } WalScanSpec;
 
@@ -72,12 +39,16 @@ void wal_scan_free(WalScan *s);
 DEFINE_FREEP(WalScan, wal_scan_free)
 
 /* Whole WAL pages (8 KiB) beginning at `lsn`, following those fed before without a gap; borrowed
- * until wal_scan_next() answers WAL_MORE. */
+ * until wal_scan_next() answers WAL_MORE. Only to be called at the start and after WAL_MORE; a gap
+ * ends in WAL_STOP. Part of a page at the end is not looked at: feed that page when it is whole. */
 void wal_scan_feed(WalScan *s, Lsn lsn, const void *pages, size_t len);
 WalEvent wal_scan_next(WalScan *s, WalRecord *record);
 
-/* Where the next record starts (or the unfinished one that needs more pages; or where WAL stops).
- * Before the first record: where it would be looked for. */
+/*
+ * Where the next record starts (or the unfinished one that needs more pages), as PostgreSQL counts:
+ * behind a record that fills its page this is the page's end. After WAL_STOP: the first byte behind
+ * the last valid record. Before the first record: the page where it is looked for.
+ */
 Lsn wal_scan_at(const WalScan *s);
 /* After WAL_MORE: bytes of the record at wal_scan_at() already seen (0: none of it). */
 size_t wal_scan_pending(const WalScan *s);
@@ -88,44 +59,34 @@ const PgVersion *wal_scan_version(const WalScan *s); /* NULL before the first pa
 uint32_t wal_scan_page_tli(const WalScan *s);
 
 /*
- * The long header of a segment's first page: what archive-push compares before it believes a file.
- */
-typedef struct WalSegmentHeader {
-    const PgVersion *version;
-    uint64_t system_id;
-    uint32_t
-        tli; /* xlp_tli: the name's timeline or, in the first segment of a timeline, an ancestor */
-    Lsn page_addr;
-    uint32_t seg_size, wal_block_size;
-    uint32_t rem_len; /* bytes of the previous segment's last record at the start of this one */
-} WalSegmentHeader;
-
-/* ERR_DAMAGED when these are not the first bytes of a segment, ERR_VERSION for an unknown magic. */
-MUST_CHECK ErrCode wal_segment_header(const void *page, size_t len, WalSegmentHeader *ret,
-                                      Err *err);
-
-/*
- * One segment held in memory, judged as a whole. `ends` is the first byte behind the last valid
- * record that is complete in the segment (or behind a record that ends in the next one: then
- * spills is true and ends == the segment's end). A segment that was switched away from ends at its
- * switch record and the rest is zeros.
+ * One segment held in memory, judged as a whole.
+ *
+ * What this cannot see: of a record that begins before the segment only the page headers are
+ * checked, and of one that goes on behind it only the headers too (the record's own header, its
+ * block references as far as they lie in here, and the page headers). Their bytes are covered by
+ * the CRC that a scan over both segments checks.
  */
 typedef struct WalSegmentCheck {
     WalSegmentHeader header;
     Lsn first_record; /* where the first record that starts here starts; 0: none does */
-    Lsn ends;         /* valid WAL ends here */
-    bool switched;    /* the last record is XLOG_SWITCH */
-    bool spills;      /* the last record goes on in the next segment */
-    Lsn spill_start;  /* where that record starts */
-    bool complete;    /* valid to the last byte, or switched (and zero behind the switch) */
-    char why[256];    /* when not complete: what stands at `ends` */
+    /* The first byte behind the last valid record that is complete in the segment, behind the
+     * switch record itself when there is one; the segment's end when a record spills over it; the
+     * segment's start when it begins with the rest of a record that breaks off. */
+    Lsn ends;
+    bool switched;   /* the last record is XLOG_SWITCH */
+    bool spills;     /* the last record goes on in the next segment */
+    Lsn spill_start; /* where that record starts; 0: in an earlier segment, this one is its middle
+                      */
+    bool complete;   /* valid to the last byte, or switched (and zero behind the switch) */
+    char why[256];   /* when not complete: what stands at `ends` */
 } WalSegmentCheck;
 
 /* Called for every record that is complete inside the segment; may be NULL. */
 typedef ErrCode (*WalRecordFn)(void *arg, const WalRecord *record, Err *err);
 
-/* Fails only for bytes that are no WAL segment at all, or with the callback's error. A segment
- * whose records cannot be walked to the end is `complete = false`, which is not an error here. */
+/* Fails only for bytes that are no WAL segment at all (ERR_DAMAGED, ERR_VERSION), that are WAL of
+ * another position than `start` (ERR_MISMATCH: a recycled file), or with the callback's error. A
+ * segment whose records cannot be walked to the end is `complete = false`, which is no error. */
 MUST_CHECK ErrCode wal_segment_check(const void *data, size_t len, Lsn start, WalRecordFn fn,
                                      void *arg, WalSegmentCheck *ret, Err *err);
 

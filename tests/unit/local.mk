@@ -3,7 +3,14 @@ UNIT_TESTS = \
 	tests/unit/test_cli_options \
 	tests/unit/test_cli_output \
 	tests/unit/test_cli_settings \
-	tests/unit/test_common
+	tests/unit/test_common \
+	tests/unit/test_pg_conn \
+	tests/unit/test_pg_control \
+	tests/unit/test_pg_files \
+	tests/unit/test_pg_fuzz \
+	tests/unit/test_pg_record \
+	tests/unit/test_pg_segment \
+	tests/unit/test_pg_wal
 
 check_PROGRAMS += $(UNIT_TESTS)
 TESTS += $(UNIT_TESTS)
@@ -24,3 +31,49 @@ tests_unit_test_cli_output_LDADD = $(CLI_LIBS) $(CMOCKA_LIBS)
 tests_unit_test_cli_settings_SOURCES = tests/unit/test_cli_settings.c tests/unit/unit.h
 tests_unit_test_cli_settings_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_cli_settings_LDADD = $(CLI_LIBS) $(CMOCKA_LIBS)
+# --- lib/pg ---
+
+PG_TEST_CFLAGS = $(UNIT_CFLAGS) -DTEST_DATA='"$(abs_top_srcdir)/tests/unit/data"'
+PG_TEST_LDADD = $(PG_LIBS) $(COMMON_LIBS) $(CMOCKA_LIBS)
+PG_FIXTURES = \
+	tests/unit/data/13.control tests/unit/data/13.controldata tests/unit/data/13.pages.zst \
+	tests/unit/data/13.txt.zst tests/unit/data/13.wal.zst \
+	tests/unit/data/15.control tests/unit/data/15.controldata tests/unit/data/15.pages.zst \
+	tests/unit/data/15.txt.zst tests/unit/data/15.wal.zst \
+	tests/unit/data/17.control tests/unit/data/17.controldata tests/unit/data/17.pages.zst \
+	tests/unit/data/17.txt.zst tests/unit/data/17.wal.zst \
+	tests/unit/data/18.control tests/unit/data/18.controldata tests/unit/data/18.pages.zst \
+	tests/unit/data/18.txt.zst tests/unit/data/18.wal.zst
+EXTRA_DIST += $(PG_FIXTURES) tests/unit/data/make-fixtures tests/unit/data/waldump-lines
+
+tests_unit_test_pg_wal_SOURCES = tests/unit/test_pg_wal.c tests/unit/unit.h \
+	tests/unit/wal_fixture.h tests/unit/wal_text.h
+tests_unit_test_pg_wal_CFLAGS = $(PG_TEST_CFLAGS)
+tests_unit_test_pg_wal_LDADD = $(PG_TEST_LDADD)
+
+tests_unit_test_pg_segment_SOURCES = tests/unit/test_pg_segment.c tests/unit/unit.h \
+	tests/unit/wal_build.h
+tests_unit_test_pg_segment_CFLAGS = $(PG_TEST_CFLAGS)
+tests_unit_test_pg_segment_LDADD = $(PG_TEST_LDADD)
+
+tests_unit_test_pg_record_SOURCES = tests/unit/test_pg_record.c tests/unit/unit.h
+tests_unit_test_pg_record_CFLAGS = $(PG_TEST_CFLAGS)
+tests_unit_test_pg_record_LDADD = $(PG_TEST_LDADD)
+
+tests_unit_test_pg_fuzz_SOURCES = tests/unit/test_pg_fuzz.c tests/unit/unit.h \
+	tests/unit/wal_fixture.h
+tests_unit_test_pg_fuzz_CFLAGS = $(PG_TEST_CFLAGS)
+tests_unit_test_pg_fuzz_LDADD = $(PG_TEST_LDADD)
+
+tests_unit_test_pg_files_SOURCES = tests/unit/test_pg_files.c tests/unit/unit.h
+tests_unit_test_pg_files_CFLAGS = $(PG_TEST_CFLAGS)
+tests_unit_test_pg_files_LDADD = $(PG_TEST_LDADD)
+
+tests_unit_test_pg_control_SOURCES = tests/unit/test_pg_control.c tests/unit/unit.h \
+	tests/unit/wal_fixture.h
+tests_unit_test_pg_control_CFLAGS = $(PG_TEST_CFLAGS)
+tests_unit_test_pg_control_LDADD = $(PG_TEST_LDADD)
+
+tests_unit_test_pg_conn_SOURCES = tests/unit/test_pg_conn.c tests/unit/unit.h
+tests_unit_test_pg_conn_CFLAGS = $(PG_TEST_CFLAGS)
+tests_unit_test_pg_conn_LDADD = $(PG_TEST_LDADD)
