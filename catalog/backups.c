@@ -62,3 +62,8 @@ const BackupSummary *backup_find(const BackupList *l, const char *id)
     }
     return found;
 }
+
+bool backup_same_system(const BackupSummary *a, const BackupSummary *b)
+{
+    return a->system_id == b->system_id && a->wal_segment_size == b->wal_segment_size;
+}

@@ -24,6 +24,9 @@ static inline const BackupSummary *backup_at(const BackupList *l, size_t i)
 {
     return &l->all.at[i];
 }
+/* Of one PostgreSQL system: an upgraded or newly initialised cluster of the same name is another.
+ */
+bool backup_same_system(const BackupSummary *a, const BackupSummary *b);
 /* By id, or by an unambiguous beginning of one. NULL when there is none. */
 const BackupSummary *backup_find(const BackupList *l, const char *id);
 

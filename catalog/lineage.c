@@ -67,7 +67,7 @@ ErrCode lineage_path(const Lineage *l, uint32_t tli, TimelinePath *ret, Err *err
     for (size_t i = 0; i < l->steps.n; i++) {
         if (l->steps.at[i].tli != tli)
             continue;
-        ret->n = 0;
+        vec_release(ret);
         for (size_t k = 0; k < l->steps.at[i].path.n; k++)
             vec_push(ret, l->steps.at[i].path.at[k]);
         return ERR_OK;
@@ -80,7 +80,7 @@ ErrCode lineage_path(const Lineage *l, uint32_t tli, TimelinePath *ret, Err *err
         return err_hint(err, "'pgdr archive-push pg_wal/%08X.history' on the server that has it",
                         tli);
     }
-    ret->n = 0;
+    vec_release(ret);
     timeline_path_single(tli, ret);
     return ERR_OK;
 }
@@ -97,4 +97,12 @@ uint32_t lineage_latest(const Lineage *l, uint32_t tli)
 uint32_t lineage_next_free(const Lineage *l)
 {
     return l->steps.n ? l->steps.at[l->steps.n - 1].tli + 1 : 2;
+}
+
+bool lineage_is_leaf(const Lineage *l, uint32_t tli)
+{
+    for (size_t i = 0; i < l->steps.n; i++)
+        if (l->steps.at[i].tli != tli && timeline_step(&l->steps.at[i].path, tli))
+            return false;
+    return true;
 }

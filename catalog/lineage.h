@@ -29,6 +29,8 @@ MUST_CHECK ErrCode lineage_path(const Lineage *l, uint32_t tli, TimelinePath *re
 /* The timeline that PostgreSQL's "latest" means for a server on `tli`: the newest one whose path
  * goes over it. */
 uint32_t lineage_latest(const Lineage *l, uint32_t tli);
+/* A timeline that no other one continues: its path is one of the ways that recovery can take. */
+bool lineage_is_leaf(const Lineage *l, uint32_t tli);
 /* The next timeline number nobody has taken. */
 uint32_t lineage_next_free(const Lineage *l);
 

@@ -5,4 +5,5 @@ catalog_libcatalog_a_SOURCES = \
 	catalog/target.c catalog/target.h \
 	catalog/wal_index.c catalog/wal_index.h \
 	catalog/wal_publish.c catalog/wal_publish.h \
-	catalog/wal_walk.c catalog/wal_walk.h
+	catalog/wal_walk.c catalog/wal_walk.h \
+	catalog/window.c catalog/window.h

@@ -133,7 +133,8 @@ static ErrCode build_record(void *arg, const WalRecord *r, Err *err)
     return ERR_OK;
 }
 
-/* Keeps the pages of what crosses the borders; what is not part of it is zeroed. */
+/* Keeps the pages of what crosses the borders; behind the end of the first piece they are zeroed.
+ */
 static void build_fragments(WalIndex *x, const uint8_t *data, size_t len,
                             const WalSegmentCheck *check)
 {
@@ -156,12 +157,8 @@ static void build_fragments(WalIndex *x, const uint8_t *data, size_t len,
         memset(x->head.data + head, 0, x->head.len - head);
     if (!tail_pages)
         return;
+    /* Whole pages: the scan comes to the record over those that begin before it. */
     buf_append(&x->tail, data + tail_off, len - tail_off);
-    /* The page header stays: it names the page. */
-    size_t page_header = tail_off == 0 ? 40 : 24;
-    size_t record = (size_t)(check->spill_start - x->start) - tail_off;
-    if (record > page_header)
-        memset(x->tail.data + page_header, 0, record - page_header);
     x->tail_start = check->spill_start;
 }
 
@@ -192,13 +189,13 @@ static void append_packed(Buf *sections, uint8_t type, const Buf *raw)
     Buf packed AUTO(buf_release) = {0};
     size_t bound = compress_bound(raw->len);
     packed.len = compressor_run(c, raw->data, raw->len, buf_reserve(&packed, bound), bound);
-    section_append(sections, type, packed.data, packed.len);
+    table_append(sections, type, packed.data, packed.len);
 }
 
 static ErrCode find_packed(const Buf *table, uint8_t type, Buf *raw, bool *ret_there, Err *err)
 {
     Slice section;
-    TRY(section_find(table, type, &section, err));
+    TRY(table_section(table, type, &section, err));
     *ret_there = section.data != NULL;
     if (!section.data)
         return ERR_OK;

@@ -24,8 +24,22 @@ CLI_LIBS = cli/libcli.a $(COMMON_LIBS) $(INIH_LIBS)
 
 bin_PROGRAMS += pgdr
 pgdr_SOURCES = \
+	cli/cluster.c cli/cluster.h \
+	cli/cmd_archive.c \
+	cli/cmd_backup.c \
+	cli/cmd_check.c \
 	cli/cmd_config.c \
 	cli/cmd_help.c \
+	cli/cmd_info.c \
+	cli/cmd_init.c \
+	cli/cmd_repo.c \
+	cli/cmd_resolve.c \
+	cli/cmd_restore.c \
+	cli/cmd_verify.c \
 	cli/cmd_version.c \
-	cli/main.c
-pgdr_LDADD = $(CLI_LIBS)
+	cli/main.c \
+	cli/repos.c cli/repos.h \
+	cli/restore_command.c cli/restore_command.h \
+	cli/show_backup.c cli/show_backup.h
+pgdr_LDADD = cli/libcli.a verify/libverify.a restore/librestore.a archive/libarchive_pgdr.a \
+	catalog/libcatalog.a $(REPO_LIBS) $(STORAGE_LIBS) $(PG_LIBS) $(COMMON_LIBS) $(INIH_LIBS)

@@ -21,7 +21,7 @@ void out_release(Output *out)
     out->doc = NULL;
 }
 
-static void out_flush(Output *out)
+void out_flush(Output *out)
 {
     for (size_t off = 0; off < out->pending.len && !out->failed;) {
         ssize_t n = write(out->fd, out->pending.data + off, out->pending.len - off);

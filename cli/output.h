@@ -34,6 +34,9 @@ void out_text(Output *out, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Bytes as they are, in both modes (repo get); no JSON object follows them unless it fails. */
 MUST_CHECK ErrCode out_bytes(Output *out, const void *data, size_t len, Err *err);
 
+/* Writes out what there is, before a question is asked. A failure is told by out_finish(). */
+void out_flush(Output *out);
+
 /* The one JSON object; borrowed. Members are added with json_object_set_new(). */
 json_t *out_doc(Output *out);
 /* A JSON string of any bytes: those that are not UTF-8 become U+FFFD. Never NULL. */

@@ -374,7 +374,7 @@ static ErrCode put_large(Extract *x, const char *path, const FileEntry *e, Err *
         ExtractJob *j = NEW(ExtractJob);
         j->large = l;
         j->first = i * step;
-        j->until = j->first + step;
+        j->until = MIN(j->first + step, l->map.pages);
         if (rc == ERR_OK)
             rc = workers_put(x->pool, j, err);
         else

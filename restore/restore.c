@@ -219,7 +219,7 @@ static ErrCode write_tablespace_map(const Restore *r, Err *err)
         if (*r->plan->tablespaces.at[i].to)
             vec_push(&list, (Tablespace){.oid = r->plan->tablespaces.at[i].oid,
                                          .path = mem_strdup(r->plan->tablespaces.at[i].to)});
-    tablespace_map_format(&list, &text);
+    tablespace_map_format(r->plan->backup.pg_version_num / 10000, &list, &text);
     tablespace_list_release(&list);
     return text.len ? write_owned(r, "tablespace_map", text.data, text.len, err) : ERR_OK;
 }

@@ -277,12 +277,59 @@ static ErrCode ask_segment(const Question *q, WalStore *store, const TimelinePat
     return ERR_OK;
 }
 
+/* --- histories remembered --- */
+
+static char *history_directory(const Question *q)
+{
+    return mem_printf("%s/history-%llu", q->spec->spool, (unsigned long long)q->control.system_id);
+}
+
+/* Keeps every history file of the repository. Best effort: a spool may be lost at any time. */
+static ErrCode remember_histories(const Question *q, WalStore *store, Err *err)
+{
+    WalFoundList list = {0};
+    char *dir AUTO(mem_freep) = history_directory(q);
+    ErrCode rc = dir_make(dir, 0700, err);
+    if (rc == ERR_OK)
+        rc = wal_list_histories(store, &list, err);
+    for (size_t i = 0; i < list.n && rc == ERR_OK; i++) {
+        Buf text AUTO(buf_release) = {0};
+        char *path AUTO(mem_freep) = path_join(dir, list.at[i].file);
+        if (access(path, F_OK) == 0)
+            continue;
+        rc = wal_read(store, &list.at[i], &text, NULL, NULL, err);
+        if (rc == ERR_OK)
+            rc = file_replace(path, text.data, text.len, 0600, err);
+    }
+    vec_release(&list);
+    return rc;
+}
+
+static bool recall_history(const Question *q, Err *err)
+{
+    Buf text AUTO(buf_release) = {0};
+    Err why = {0};
+    char *dir AUTO(mem_freep) = q->spec->spool ? history_directory(q) : NULL;
+    if (!dir || q->name.kind != WAL_NAME_HISTORY || !wal_get_standby_mode(q->spec->data_dir))
+        return false;
+    char *path AUTO(mem_freep) = path_join(dir, q->spec->file);
+    if (file_read_all(path, MIB, &text, &why) != ERR_OK || hand_over(q, &text, &why) != ERR_OK)
+        return false;
+    log_warn("%s is served as it was last seen, since the repository does not answer: %s",
+             q->spec->file, err->message);
+    return true;
+}
+
 static ErrCode ask_other(const Question *q, WalStore *store, WalGetAnswer *ret, Err *err)
 {
     WalFound found;
     bool there;
     Buf data AUTO(buf_release) = {0};
+    Err why = {0};
     *ret = WAL_GET_ABSENT;
+    if (q->name.kind == WAL_NAME_HISTORY && q->spec->spool &&
+        remember_histories(q, store, &why) != ERR_OK)
+        log_err(LOG_DEBUG, &why);
     TRY(find_one(store, q->spec->file, &found, &there, err));
     if (!there)
         TRY(find_one(store, q->spec->file, &found, &there, err));
@@ -352,6 +399,10 @@ ErrCode wal_get(const WalGetSpec *spec, WalGetAnswer *ret, Err *err)
         return err_set(err, ERR_USAGE, "'%s' is not the name of a WAL file", spec->file);
     q.to = spec->to[0] == '/' ? mem_strdup(spec->to) : path_join(spec->data_dir, spec->to);
     ErrCode rc = ask_all(&q, ret, err);
+    if (rc != ERR_OK && recall_history(&q, err)) {
+        *ret = WAL_GET_FOUND;
+        rc = ERR_OK;
+    }
     free(q.to);
     return rc;
 }

@@ -23,10 +23,12 @@ typedef struct WalGetSpec {
     const char *to;           /* %p: relative to the data directory, or absolute */
     const char *data_dir;     /* of the asking server */
     const TimelinePath *path; /* the timelines recovery walks; NULL: from the server's settings */
+    const char *spool;        /* local directory that remembers timeline histories; NULL: none */
     const RepoSource *repos;
 } WalGetSpec;
 
-/* Every error means doubt. */
+/* Every error means doubt. A doubt about a .history file of a standby is answered from what the
+ * spool remembers: a promotion that is told "absent" would take a timeline that is taken. */
 MUST_CHECK ErrCode wal_get(const WalGetSpec *spec, WalGetAnswer *ret, Err *err);
 
 /* Whether the server in `data_dir` recovers as a standby (standby.signal is there). */

@@ -18,11 +18,6 @@ typedef struct WalChecker {
     NameSet checked; /* files whose content was read: paths share their beginnings */
 } WalChecker;
 
-static bool same_system(const BackupSummary *a, const BackupSummary *b)
-{
-    return a->system_id == b->system_id && a->wal_segment_size == b->wal_segment_size;
-}
-
 /* Backups on the path whose own WAL holds the segment. */
 static void needing(const WalChecker *w, const TimelinePath *path, uint64_t segno, StrList *ret)
 {
@@ -184,22 +179,13 @@ static void report_frozen(WalChecker *w, uint32_t tli)
     checker_found(w->c, &f);
 }
 
-/* A timeline that no other one continues: its path is a way that recovery can take. */
-static bool is_leaf(const Lineage *l, uint32_t tli)
-{
-    for (size_t i = 0; i < l->steps.n; i++)
-        if (l->steps.at[i].tli != tli && timeline_step(&l->steps.at[i].path, tli))
-            return false;
-    return true;
-}
-
 static ErrCode check_path(WalChecker *w, const BackupSummary *system, const TimelinePath *path,
                           Err *err)
 {
     Lsn from = UINT64_MAX, need = 0;
     for (size_t i = 0; i < w->c->backups.n; i++) {
         const BackupSummary *b = w->c->backups.at[i].summary;
-        if (!same_system(b, system) || !timeline_contains(path, b->timeline, b->stop_lsn))
+        if (!backup_same_system(b, system) || !timeline_contains(path, b->timeline, b->stop_lsn))
             continue;
         from = MIN(from, b->start_lsn);
         need = MAX(need, b->stop_lsn);
@@ -233,7 +219,7 @@ static ErrCode check_system(WalChecker *w, const BackupSummary *system, Err *err
 {
     uint32_t newest = 1;
     for (size_t i = 0; i < w->c->backups.n; i++)
-        if (same_system(w->c->backups.at[i].summary, system))
+        if (backup_same_system(w->c->backups.at[i].summary, system))
             newest = MAX(newest, w->c->backups.at[i].summary->timeline);
     for (size_t i = 0; i < w->lineage.steps.n; i++)
         newest = MAX(newest, w->lineage.steps.at[i].tli);
@@ -242,9 +228,9 @@ static ErrCode check_system(WalChecker *w, const BackupSummary *system, Err *err
         for (size_t i = 0; i < w->lineage.steps.n; i++)
             known |= w->lineage.steps.at[i].tli == tli;
         for (size_t i = 0; i < w->c->backups.n; i++)
-            known |= same_system(w->c->backups.at[i].summary, system) &&
+            known |= backup_same_system(w->c->backups.at[i].summary, system) &&
                      w->c->backups.at[i].summary->timeline == tli;
-        if (known && is_leaf(&w->lineage, tli))
+        if (known && lineage_is_leaf(&w->lineage, tli))
             TRY(check_timeline(w, system, tli, err));
     }
     return ERR_OK;
@@ -257,7 +243,7 @@ ErrCode check_wal(Checker *c, Err *err)
         const BackupSummary *b = c->backups.at[i].summary;
         bool seen = false;
         for (size_t k = 0; k < i && !seen; k++)
-            seen = same_system(c->backups.at[k].summary, b);
+            seen = backup_same_system(c->backups.at[k].summary, b);
         if (seen)
             continue;
         WalChecker w = {.c = c};

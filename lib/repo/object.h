@@ -52,7 +52,7 @@ MUST_CHECK ErrCode object_writer_finish(ObjectWriter *w, uint64_t slots, const B
 Slice object_writer_bytes(const ObjectWriter *w, int *ret_fd);
 
 /* Appends a section to a table that is being put together. */
-void section_append(Buf *table, uint8_t type, const void *data, size_t len);
+void table_append(Buf *table, uint8_t type, const void *data, size_t len);
 
 /* --- reading --- */
 
@@ -102,7 +102,7 @@ MUST_CHECK ErrCode unit_reader_append(UnitReader *r, Decompressor *d, uint64_t n
                                       const void *stored, size_t len, Buf *out, Err *err);
 
 /* The section of a type, or an empty slice; a table that is cut off is ERR_DAMAGED. */
-MUST_CHECK ErrCode section_find(const Buf *table, uint8_t type, Slice *ret, Err *err);
+MUST_CHECK ErrCode table_section(const Buf *table, uint8_t type, Slice *ret, Err *err);
 /* The stored lengths of all units (section LEN), checked against where the table begins. */
 typedef VEC(uint32_t) UnitLens;
 MUST_CHECK ErrCode unit_lens_parse(Slice section, uint32_t units, uint64_t table_off, UnitLens *ret,

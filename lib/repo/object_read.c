@@ -213,7 +213,7 @@ ErrCode unit_reader_append(UnitReader *r, Decompressor *d, uint64_t number, cons
     return ERR_OK;
 }
 
-ErrCode section_find(const Buf *table, uint8_t type, Slice *ret, Err *err)
+ErrCode table_section(const Buf *table, uint8_t type, Slice *ret, Err *err)
 {
     Cursor c = cursor_of(table->data, table->len);
     *ret = (Slice){NULL, 0};

@@ -175,7 +175,7 @@ uint32_t object_writer_units(const ObjectWriter *w)
 static void writer_add_table(ObjectWriter *w, const Buf *sections, ObjectFacts *facts)
 {
     Buf table AUTO(buf_release) = {0};
-    section_append(&table, SECTION_LEN, w->lens.data, w->lens.len);
+    table_append(&table, SECTION_LEN, w->lens.data, w->lens.len);
     if (sections)
         buf_append(&table, sections->data, sections->len);
 
@@ -231,7 +231,7 @@ Slice object_writer_bytes(const ObjectWriter *w, int *ret_fd)
     return (Slice){w->data, w->len};
 }
 
-void section_append(Buf *table, uint8_t type, const void *data, size_t len)
+void table_append(Buf *table, uint8_t type, const void *data, size_t len)
 {
     buf_append_u8(table, type);
     buf_append_varint(table, len);

@@ -96,7 +96,7 @@ typedef struct PackTable {
     Slice hashes;        /* 8 bytes a slot, then 8 a small file */
     uint64_t n_small;
     size_t page_size; /* 0 when there are no pages */
-    size_t memory; /* bytes it takes */
+    size_t memory;    /* bytes it takes */
 } PackTable;
 
 /* Reads and checks a table. `expected` (NULL when unknown) is the pack's line in its backup's

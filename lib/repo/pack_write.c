@@ -216,7 +216,7 @@ static void append_files(PackWriter *w, Buf *sections)
     size_t bound = compress_bound(raw.len);
     packed.len =
         compressor_run(w->table_compressor, raw.data, raw.len, buf_reserve(&packed, bound), bound);
-    section_append(sections, SECTION_FILES, packed.data, packed.len);
+    table_append(sections, SECTION_FILES, packed.data, packed.len);
 }
 
 ErrCode pack_writer_finish(PackWriter *w, PackInfo *ret, Err *err)
@@ -224,14 +224,14 @@ ErrCode pack_writer_finish(PackWriter *w, PackInfo *ret, Err *err)
     Buf sections AUTO(buf_release) = {0};
     owner_close_run(w);
     slots_close_group(w);
-    section_append(&sections, SECTION_SLOTS, w->slots_rle.data, w->slots_rle.len);
+    table_append(&sections, SECTION_SLOTS, w->slots_rle.data, w->slots_rle.len);
     append_files(w, &sections);
-    section_append(&sections, SECTION_OWNER, w->owner.data, w->owner.len);
+    table_append(&sections, SECTION_OWNER, w->owner.data, w->owner.len);
     buf_append(&w->hashes, w->small_hashes.data, w->small_hashes.len);
     Buf page AUTO(buf_release) = {0};
     buf_append_varint(&page, w->page_size);
-    section_append(&sections, SECTION_PAGE, page.data, page.len);
-    section_append(&sections, SECTION_HASH, w->hashes.data, w->hashes.len);
+    table_append(&sections, SECTION_PAGE, page.data, page.len);
+    table_append(&sections, SECTION_HASH, w->hashes.data, w->hashes.len);
     PackInfo info = {.id = w->id, .slots = w->slots, .units = object_writer_units(w->object)};
     TRY(object_writer_finish(w->object, w->slots, &sections, &info.facts, err));
     *ret = info;

@@ -154,7 +154,7 @@ static void append_meta(Buf *sections, const WalMeta *m)
                   (json_int_t)m->valid, "pushed", (json_int_t)m->pushed, "host",
                   utf8_valid(m->host, strlen(m->host)) ? m->host : "?");
     char *text AUTO(mem_freep) = json_dumps(j, JSON_COMPACT);
-    section_append(sections, SECTION_META, text, strlen(text));
+    table_append(sections, SECTION_META, text, strlen(text));
 }
 
 /* Bytes without the zeros at the end, by blocks first. */
@@ -205,7 +205,7 @@ static ErrCode parse_meta(const WalStore *s, const Buf *table, const WalFound *f
     json_t *j AUTO(json_decrefp) = NULL;
     const char *file, *host;
     int64_t size, valid, pushed;
-    TRY(section_find(table, SECTION_META, &section, err));
+    TRY(table_section(table, SECTION_META, &section, err));
     TRY(json_parse_object(section.data, section.len, &j, err));
     TRY(json_get_text(j, "file", &file, err));
     TRY(json_get_text(j, "host", &host, err));
@@ -225,7 +225,7 @@ static ErrCode read_units(UnitReader *units, const ObjectInfo *info, const Buf *
 {
     Slice section;
     UnitLens lens = {0};
-    TRY(section_find(table, SECTION_LEN, &section, err));
+    TRY(table_section(table, SECTION_LEN, &section, err));
     TRY(unit_lens_parse(section, info->units, info->table_off, &lens, err));
     Decompressor *d AUTO(decompressor_freep) = decompressor_new();
     const uint8_t *at = stored->data + sizeof(ObjectHeader);

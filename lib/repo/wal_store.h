@@ -72,8 +72,7 @@ typedef struct WalMeta {
  * NULL). Fills meta->valid.
  */
 MUST_CHECK ErrCode wal_object_build(WalStore *s, ObjectWriter *w, Compressor *c, const char *name,
-                                    WalMeta *meta, const void *data, const Buf *sections,
-                                    Err *err);
+                                    WalMeta *meta, const void *data, const Buf *sections, Err *err);
 /* ERR_EXISTS where the storage can tell that the object is there already. */
 MUST_CHECK ErrCode wal_put(WalStore *s, const ObjectWriter *w, const char *name,
                            StoragePutFlags flags, Err *err);

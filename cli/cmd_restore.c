@@ -1,0 +1,333 @@
+/* pgdr restore */
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "cli/cli.h"
+#include "cli/repos.h"
+#include "cli/restore_command.h"
+#include "lib/common/file.h"
+#include "restore/restore.h"
+
+/* --- options to a specification --- */
+
+static ErrCode parse_xid(const char *text, uint64_t *ret, Err *err)
+{
+    char *end;
+    *ret = strtoull(text, &end, 10);
+    if (!*text || *end || *text == '-' || *ret < 3)
+        return err_set(err, ERR_USAGE, "'%s' is no transaction id", text);
+    return ERR_OK;
+}
+
+static ErrCode parse_target(const char *type, const char *text, TargetSpec *t, Err *err)
+{
+    if (strcmp(type, "time") == 0) {
+        t->type = TARGET_TIME;
+        return time_parse_human(text, time_now(), &t->time, err);
+    }
+    if (strcmp(type, "lsn") == 0) {
+        t->type = TARGET_LSN;
+        return lsn_parse(text, &t->lsn, err);
+    }
+    if (strcmp(type, "xid") == 0) {
+        t->type = TARGET_XID;
+        return parse_xid(text, &t->xid, err);
+    }
+    t->type = TARGET_NAME;
+    t->name = text;
+    return ERR_OK;
+}
+
+static ErrCode target_from_options(const Cli *cli, TargetSpec *t, Err *err)
+{
+    static const struct {
+        OptId id;
+        const char *type;
+    } direct[] = {{OPT_TARGET_TIME, "time"},
+                  {OPT_TARGET_LSN, "lsn"},
+                  {OPT_TARGET_XID, "xid"},
+                  {OPT_TARGET_NAME, "name"}};
+    const char *type = opt_text(cli, OPT_RESTORE_TYPE), *text = opt_text(cli, OPT_TARGET);
+    size_t given = opt_given(cli, OPT_TARGET);
+    for (size_t i = 0; i < ARRAY_LEN(direct); i++) {
+        if (!opt_given(cli, direct[i].id))
+            continue;
+        given++;
+        if (opt_given(cli, OPT_RESTORE_TYPE) && strcmp(type, direct[i].type) != 0)
+            return err_set(err, ERR_USAGE, "--target-%s does not go with --type=%s", direct[i].type,
+                           type);
+        type = direct[i].type;
+        text = opt_text(cli, direct[i].id);
+    }
+    if (given > 1)
+        return err_set(err, ERR_USAGE, "more than one target is given");
+    *t = (TargetSpec){.exclusive = opt_bool(cli, OPT_TARGET_EXCLUSIVE)};
+    bool plain = strcmp(type, "latest") == 0 || strcmp(type, "immediate") == 0;
+    if (plain && (given || t->exclusive))
+        return err_set(err, ERR_USAGE, "--type=%s takes no target", type);
+    if (!plain && !given)
+        return err_set(err, ERR_USAGE, "--type=%s needs --target", type);
+    if (plain) {
+        t->type = strcmp(type, "latest") == 0 ? TARGET_LATEST : TARGET_IMMEDIATE;
+        return ERR_OK;
+    }
+    return parse_target(type, text, t, err);
+}
+
+static ErrCode timeline_from_options(const Cli *cli, RestoreSpec *spec, Err *err)
+{
+    const char *text = opt_text(cli, OPT_TARGET_TIMELINE);
+    char *end;
+    spec->timeline = TIMELINE_NUMBER;
+    if (strcmp(text, "latest") == 0)
+        spec->timeline = TIMELINE_LATEST;
+    else if (strcmp(text, "current") == 0)
+        spec->timeline = TIMELINE_CURRENT;
+    else {
+        unsigned long n = strtoul(text, &end, 0);
+        if (*end || !n || n > UINT32_MAX)
+            return err_set(err, ERR_USAGE,
+                           "--target-timeline is latest, current or a number, not "
+                           "'%s'",
+                           text);
+        spec->timeline_number = (uint32_t)n;
+    }
+    return ERR_OK;
+}
+
+static ErrCode mappings_from_options(const Cli *cli, RestoreSpec *spec, Err *err)
+{
+    const StrList *list = opt_list(cli, OPT_TABLESPACE_MAP);
+    for (size_t i = 0; i < list->n; i++) {
+        const char *eq = strchr(list->at[i], '=');
+        if (!eq || eq == list->at[i] || eq[1] != '/')
+            return err_set(err, ERR_USAGE,
+                           "--tablespace-map is OID=DIR or DIR=DIR with absolute "
+                           "directories, not '%s'",
+                           list->at[i]);
+        vec_push(&spec->mappings,
+                 (TablespaceMapping){.from = mem_strndup(list->at[i], (size_t)(eq - list->at[i])),
+                                     .to = mem_strdup(eq + 1)});
+    }
+    return ERR_OK;
+}
+
+static bool same_directory(const char *a, const char *b)
+{
+    struct stat x, y;
+    if (stat(a, &x) == 0 && stat(b, &y) == 0)
+        return x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+    size_t n = strlen(a), m = strlen(b);
+    while (n > 1 && a[n - 1] == '/')
+        n--;
+    while (m > 1 && b[m - 1] == '/')
+        m--;
+    return n == m && strncmp(a, b, n) == 0;
+}
+
+static ErrCode spec_from_options(Cli *cli, RestoreSpec *spec, Err *err)
+{
+    const char *own = opt_text(cli, OPT_DATA_DIRECTORY), *to = opt_text(cli, OPT_TO);
+    if (!to && !own) {
+        err_set(err, ERR_CONFIG, "there is no directory to restore into");
+        return err_hint(err, "give --to=DIR, or set \"data-directory\" in [cluster %s]",
+                        opt_cluster(cli));
+    }
+    spec->to = path_absolute(to ? to : own);
+    spec->is_clone = own && !same_directory(spec->to, own);
+    spec->archive_off =
+        opt_given(cli, OPT_ARCHIVE_MODE) ? opt_is(cli, OPT_ARCHIVE_MODE, "off") : spec->is_clone;
+    spec->backup_id = opt_text(cli, OPT_BACKUP);
+    spec->delta = opt_bool(cli, OPT_DELTA);
+    spec->action = opt_is(cli, OPT_TARGET_ACTION, "pause")      ? ACTION_PAUSE
+                   : opt_is(cli, OPT_TARGET_ACTION, "shutdown") ? ACTION_SHUTDOWN
+                                                                : ACTION_PROMOTE;
+    TRY(target_from_options(cli, &spec->target, err));
+    TRY(timeline_from_options(cli, spec, err));
+    TRY(mappings_from_options(cli, spec, err));
+    if (spec->target.type == TARGET_LATEST && spec->action != ACTION_PROMOTE)
+        return err_set(err, ERR_USAGE, "--target-action=%s needs a target to stop at",
+                       target_action_name(spec->action));
+    spec->restore_command = restore_command_make(cli);
+    return ERR_OK;
+}
+
+static void spec_release(RestoreSpec *spec)
+{
+    for (size_t i = 0; i < spec->mappings.n; i++) {
+        free(spec->mappings.at[i].from);
+        free(spec->mappings.at[i].to);
+    }
+    vec_release(&spec->mappings);
+    free((void *)(uintptr_t)spec->to);
+    free((void *)(uintptr_t)spec->restore_command);
+}
+
+/* --- showing the plan --- */
+
+static json_t *xact_json(const TargetXact *x)
+{
+    char lsn[LSN_TEXT_LEN];
+    if (!x->known)
+        return json_null();
+    return json_pack("{s:I,s:o,s:s,s:b}", "xid", (json_int_t)x->xid, "time", out_json_time(x->time),
+                     "lsn", lsn_format(x->lsn, lsn), "committed", x->commit);
+}
+
+static json_t *plan_json(const RestoreSpec *spec, const RestorePlan *p)
+{
+    char text[160], from[LSN_TEXT_LEN], to[LSN_TEXT_LEN];
+    json_t *j = json_object(), *spaces = json_array(), *make = json_array(), *warn = json_array();
+    for (size_t i = 0; i < p->tablespaces.n; i++)
+        json_array_append_new(spaces, json_pack("{s:I,s:o,s:o}", "oid",
+                                                (json_int_t)p->tablespaces.at[i].oid, "from",
+                                                out_json_text(p->tablespaces.at[i].from), "to",
+                                                out_json_text(p->tablespaces.at[i].to)));
+    for (size_t i = 0; i < p->to_make.n; i++)
+        json_array_append_new(make, out_json_text(p->to_make.at[i]));
+    for (size_t i = 0; i < p->warnings.n; i++)
+        json_array_append_new(warn, out_json_text(p->warnings.at[i]));
+    json_object_set_new(j, "reachable", json_true());
+    json_object_set_new(j, "backup", json_string(p->backup.id));
+    json_object_set_new(j, "target", json_string(target_format(&spec->target, text)));
+    json_object_set_new(j, "timeline", json_integer(p->path.at[p->path.n - 1].tli));
+    json_object_set_new(j, "to", out_json_text(spec->to));
+    json_object_set_new(j, "replaces", json_boolean(restore_destroys(p)));
+    json_object_set_new(j, "bytes", json_integer((json_int_t)p->bytes));
+    json_object_set_new(j, "files", json_integer((json_int_t)p->files));
+    json_object_set_new(j, "free_bytes", json_integer((json_int_t)p->free_bytes));
+    json_object_set_new(j, "wal_from", json_string(lsn_format(p->wal_from, from)));
+    json_object_set_new(j, "wal_to", json_string(lsn_format(p->wal_to, to)));
+    json_object_set_new(j, "wal_segments", json_integer((json_int_t)p->wal_segments));
+    json_object_set_new(j, "last_in", xact_json(&p->point.last_in));
+    json_object_set_new(j, "first_out", xact_json(&p->point.first_out));
+    json_object_set_new(j, "action", json_string(target_action_name(spec->action)));
+    json_object_set_new(j, "archives", json_boolean(!spec->archive_off));
+    json_object_set_new(j, "tablespaces", spaces);
+    json_object_set_new(j, "directories_for_replay", make);
+    json_object_set_new(j, "warnings", warn);
+    return j;
+}
+
+static void show_xact(Cli *cli, const char *what, const TargetXact *x)
+{
+    char when[TIME_TEXT_LEN];
+    if (x->known)
+        out_text(&cli->out, "  %-14s transaction %u, %s at %s\n", what, x->xid,
+                 x->commit ? "committed" : "rolled back", time_format_utc(x->time, true, when));
+}
+
+static void show_plan(Cli *cli, const RestoreSpec *spec, const RestorePlan *p)
+{
+    char text[160], size[TIME_TEXT_LEN], free_bytes[TIME_TEXT_LEN], when[TIME_TEXT_LEN];
+    Output *out = &cli->out;
+    out_text(out, "Plan\n");
+    out_text(out, "  %-14s %s, ended %s\n", "backup", p->backup.id,
+             time_format_utc(p->backup.stop_time, false, when));
+    out_text(out, "  %-14s %s\n", "recover to", target_format(&spec->target, text));
+    show_xact(cli, "last in", &p->point.last_in);
+    show_xact(cli, "first out", &p->point.first_out);
+    out_text(out, "  %-14s %u, WAL " LSN_FMT " to " LSN_FMT ", %" PRIu64 " segments\n", "timeline",
+             p->path.at[p->path.n - 1].tli, LSN_ARG(p->wal_from), LSN_ARG(p->wal_to),
+             p->wal_segments);
+    out_text(out, "  %-14s %s in %" PRIu64 " files (%s free)\n", "write",
+             size_format(p->bytes, size), p->files, size_format(p->free_bytes, free_bytes));
+    out_text(out, "  %-14s %s%s\n", "to", spec->to,
+             p->dir_state == TARGET_DIR_CLUSTER
+                 ? ", REPLACING the cluster there (its WAL is saved first)"
+             : p->dir_state == TARGET_DIR_INTERRUPTED ? ", continuing an interrupted restore"
+                                                      : "");
+    for (size_t i = 0; i < p->tablespaces.n; i++)
+        if (*p->tablespaces.at[i].to)
+            out_text(out, "  %-14s %u in %s\n", "tablespace", p->tablespaces.at[i].oid,
+                     p->tablespaces.at[i].to);
+    for (size_t i = 0; i < p->to_make.n; i++)
+        out_text(out, "  %-14s %s, for a tablespace that replay creates\n", "directory",
+                 p->to_make.at[i]);
+    if (spec->target.type != TARGET_LATEST)
+        out_text(out, "  %-14s %s\n", "then", target_action_name(spec->action));
+    out_text(out, "  %-14s %s\n", "archiving",
+             spec->archive_off ? "off: this is a copy" : "as the cluster was configured");
+    for (size_t i = 0; i < p->warnings.n; i++)
+        log_warn("%s", p->warnings.at[i]);
+}
+
+/* --- doing it --- */
+
+/* What destroys is asked for, unless --yes says so already. */
+static ErrCode ask(Cli *cli, const RestoreSpec *spec, const RestorePlan *p, Err *err)
+{
+    char answer[16] = "";
+    if (p->dir_state != TARGET_DIR_CLUSTER || opt_bool(cli, OPT_YES))
+        return ERR_OK;
+    if (!isatty(STDIN_FILENO) || cli->out.json) {
+        err_set(err, ERR_REFUSED, "this would replace the cluster in '%s'", spec->to);
+        return err_hint(err, "add --yes to do it, or --dry-run to see the plan only");
+    }
+    out_flush(&cli->out);
+    fprintf(stderr, "Replace the cluster in '%s'? [yes/no] ", spec->to);
+    if (!fgets(answer, sizeof(answer), stdin) ||
+        (strcmp(answer, "yes\n") != 0 && strcmp(answer, "y\n") != 0))
+        return err_set(err, ERR_CANCELLED, "nothing was changed");
+    return ERR_OK;
+}
+
+static json_t *result_json(const RestoreResult *r)
+{
+    return json_pack("{s:I,s:I,s:I,s:I,s:f,s:{s:I,s:I,s:I}}", "files", (json_int_t)r->files,
+                     "bytes", (json_int_t)r->bytes, "written", (json_int_t)r->written, "removed",
+                     (json_int_t)r->removed, "seconds", (double)r->elapsed / US_PER_SECOND,
+                     "rescued_wal", "segments", (json_int_t)r->rescued.pushed, "tails",
+                     (json_int_t)r->rescued.tails, "orphans", (json_int_t)r->rescued.orphans);
+}
+
+static ErrCode carry_out(Cli *cli, const RestoreSpec *spec, const RestorePlan *plan, Err *err)
+{
+    RestoreResult r AUTO(restore_result_release) = {.files = 0};
+    char size[TIME_TEXT_LEN], took[TIME_TEXT_LEN];
+    TRY(ask(cli, spec, plan, err));
+    cli_progress_begin(cli);
+    ErrCode rc = restore_run(spec, plan, cli_jobs(cli), &cli->progress, &r, err);
+    cli_progress_end(cli);
+    if (rc != ERR_OK)
+        return rc;
+    json_object_set_new(out_doc(&cli->out), "result", result_json(&r));
+    for (size_t i = 0; i < r.dropped.n; i++)
+        log_info("the setting %s of a former restore is removed from postgresql.auto.conf",
+                 r.dropped.at[i]);
+    out_text(&cli->out,
+             "\nRestored %s in %s. Start PostgreSQL to replay the WAL:\n  pg_ctl -D '%s' start\n",
+             size_format(r.bytes, size), duration_format(r.elapsed, took), spec->to);
+    return ERR_OK;
+}
+
+static ErrCode plan_and_run(Cli *cli, RestoreSpec *spec, Err *err)
+{
+    RestorePlan plan AUTO(restore_plan_release) = {.bytes = 0};
+    cli_progress_begin(cli);
+    progress_begin(&cli->progress, "planning", 0, 0);
+    ErrCode rc = restore_plan_make(spec, &plan, err);
+    cli_progress_end(cli);
+    if (rc != ERR_OK) {
+        json_object_set_new(
+            out_doc(&cli->out), "plan",
+            json_pack("{s:b,s:o}", "reachable", 0, "reason", out_json_text(err->message)));
+        return rc;
+    }
+    json_object_set_new(out_doc(&cli->out), "plan", plan_json(spec, &plan));
+    show_plan(cli, spec, &plan);
+    return opt_bool(cli, OPT_DRY_RUN) ? ERR_OK : carry_out(cli, spec, &plan, err);
+}
+
+ErrCode cmd_restore(Cli *cli, Err *err)
+{
+    Repo *repo AUTO(repo_closep) = NULL;
+    RestoreSpec spec AUTO(spec_release) = {.delta = false};
+    TRY(spec_from_options(cli, &spec, err));
+    TRY(cli_repo_open(cli, 0, opt_cluster(cli), &repo, err));
+    spec.repo = repo;
+    return plan_and_run(cli, &spec, err);
+}

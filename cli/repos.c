@@ -1,0 +1,60 @@
+#include "cli/repos.h"
+
+#include <string.h>
+
+#include "lib/storage/drivers.h"
+
+/* A repository is given a minute to come back; what takes longer is told. */
+static const RetrySpec retries = {.attempts = 6,
+                                  .first_pause = US_PER_SECOND / 4,
+                                  .longest_pause = 10 * US_PER_SECOND,
+                                  .total = 60 * US_PER_SECOND};
+
+ErrCode cli_storage_open(const Cli *cli, size_t i, bool create, Storage **ret, Err *err)
+{
+    const char *url = opt_repo_text(cli, i, OPT_URL);
+    Storage *s = NULL;
+    if (strncmp(url, "s3://", 5) == 0)
+        return err_set(err, ERR_CONFIG, "'%s': this pgdr has no driver for S3", url);
+    TRY(storage_posix_new(&s, url, create, err));
+    s = storage_retry_new(s, &retries);
+    if (opt_taken(cli, OPT_MAX_RATE) && opt_given(cli, OPT_MAX_RATE))
+        s = storage_throttle_new(s, opt_size(cli, OPT_MAX_RATE));
+    *ret = s;
+    return ERR_OK;
+}
+
+RepoSpec cli_repo_spec(const Cli *cli, size_t i, const char *cluster)
+{
+    return (RepoSpec){.name = opt_repo_name(cli, i),
+                      .cluster = cluster,
+                      .cipher = opt_repo_is(cli, i, OPT_ENCRYPTION, "none") ? CIPHER_NONE
+                                                                            : CIPHER_AES_256_GCM};
+}
+
+ErrCode cli_repo_open(const Cli *cli, size_t i, const char *cluster, Repo **ret, Err *err)
+{
+    Storage *storage;
+    RepoSpec spec = cli_repo_spec(cli, i, cluster);
+    TRY(cli_storage_open(cli, i, false, &storage, err));
+    return repo_open(storage, &spec, ret, err);
+}
+
+static ErrCode source_open(void *arg, unsigned i, Repo **ret, Err *err)
+{
+    const Cli *cli = arg;
+    return cli_repo_open(cli, i, opt_cluster(cli), ret, err);
+}
+
+RepoSource cli_repo_source(Cli *cli)
+{
+    return (RepoSource){.n = (unsigned)opt_repos(cli), .open = source_open, .arg = cli};
+}
+
+unsigned cli_jobs(const Cli *cli)
+{
+    if (opt_given(cli, OPT_JOBS))
+        return (unsigned)opt_int(cli, OPT_JOBS);
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    return cpus > 0 ? (unsigned)cpus : 1;
+}

@@ -1,0 +1,23 @@
+#ifndef PGDR_CLI_REPOS_H
+#define PGDR_CLI_REPOS_H
+
+/* From options to opened repositories. */
+
+#include "cli/cli.h"
+#include "lib/repo/repo.h"
+
+/* The storage of repository `i`, with retries and the rate limit around the driver. */
+MUST_CHECK ErrCode cli_storage_open(const Cli *cli, size_t i, bool create, Storage **ret, Err *err);
+/* The repository itself; `cluster` may be NULL. */
+MUST_CHECK ErrCode cli_repo_open(const Cli *cli, size_t i, const char *cluster, Repo **ret,
+                                 Err *err);
+/* What opening it is told. */
+RepoSpec cli_repo_spec(const Cli *cli, size_t i, const char *cluster);
+
+/* All repositories in effect, for the chosen cluster; `cli` must outlive it. */
+RepoSource cli_repo_source(Cli *cli);
+
+/* Worker threads: the option, else the CPUs. */
+unsigned cli_jobs(const Cli *cli);
+
+#endif
