@@ -53,11 +53,12 @@ copy_source()
         # safe.directory: root may well look at another user's checkout.
         (cd "$source" && git -c safe.directory='*' ls-files -z -co --exclude-standard) |
             (cd "$source" && xargs -0 sh -c 'for f; do [ ! -e "$f" ] || printf "%s\0" "$f"; done' sh) |
-            tar -C "$source" --null -T - --no-recursion -cf - | tar -C "$1" --no-same-owner -xf -
+            tar -C "$source" --no-recursion --null -T - -cf - | tar -C "$1" --no-same-owner -xf -
     else
         tar -C "$source" --exclude=./build --exclude='*.o' --exclude='*.a' --exclude=./config.status -cf - . |
             tar -C "$1" --no-same-owner -xf -
     fi
+    [ -e "$1/configure.ac" ]
 }
 
 processors()
