@@ -75,8 +75,7 @@ typedef struct WalSegmentCheck {
     Lsn ends;
     bool switched;   /* the last record is XLOG_SWITCH */
     bool spills;     /* the last record goes on in the next segment */
-    Lsn spill_start; /* where that record starts; 0: in an earlier segment, this one is its middle
-                      */
+    Lsn spill_start; /* where that record starts; 0: before this segment, which is its middle */
     bool complete;   /* valid to the last byte, or switched (and zero behind the switch) */
     char why[256];   /* when not complete: what stands at `ends` */
 } WalSegmentCheck;

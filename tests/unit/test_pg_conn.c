@@ -212,6 +212,7 @@ static void serve(Server *s, int fd)
         answer(s, nth++, type == 'S', &out);
         flush_out(fd, &out);
         if (s->mode == MODE_VANISH) {
+            time_sleep(50000); /* the client is idle by then */
             if (s->message)
                 append_error(&out, "FATAL", s);
             flush_out(fd, &out);

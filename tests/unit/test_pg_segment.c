@@ -219,6 +219,14 @@ static void a_segment_may_be_the_middle_of_one_record(void **state)
     assert_int_equal(w.records, 0);
     assert_int_equal(w.at, huge);
     assert_non_null(strstr(w.why, "does not continue"));
+
+    /* One that states the right rest, but does not claim to continue. */
+    set_u32(page + 16, get_u32(page + 16) + 8);
+    set_u16(page + 2, 0);
+    assert_false(judge(&b, SECOND).complete);
+    w = walk_from(&b, START, huge);
+    assert_int_equal(w.records, 0);
+    assert_non_null(strstr(w.why, "does not continue"));
     build_release(&b);
 }
 
