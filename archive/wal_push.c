@@ -19,15 +19,14 @@ static ErrCode push_refuse_unfinished(const WalFile *f, const PgControl *control
                     f->file);
 }
 
-static ErrCode push_to(const WalPushSpec *spec, unsigned i, const WalFile *f, Compressor *c,
-                       Err *err)
+static ErrCode push_to(const WalPushSpec *spec, unsigned i, const WalFile *f, Err *err)
 {
     Repo *repo AUTO(repo_closep) = NULL;
     WalStored stored;
     WalStore store;
     TRY(spec->repos->open(spec->repos->arg, i, &repo, err));
     wal_store_init(&store, repo, f->system_id, f->seg_size);
-    TRY(wal_file_store(&store, f, c, &stored, err));
+    TRY(wal_file_store(&store, f, &stored, err));
     if (stored == WAL_STORED_AGAIN)
         log_info("%s is in '%s' already, with the same content", f->file, repo_url(repo));
     return ERR_OK;
@@ -42,16 +41,20 @@ ErrCode wal_push(const WalPushSpec *spec, Err *err)
         spec->path[0] == '/' ? mem_strdup(spec->path) : path_join(spec->data_dir, spec->path);
     char *wal_dir AUTO(mem_freep) = path_parent(path);
     const char *file = strrchr(path, '/') + 1;
-    WalFileSpec load = {.path = path, .file = file, .wal_dir = wal_dir, .control = &control};
+    WalFileSpec load = {.path = path,
+                        .file = file,
+                        .wal_dir = wal_dir,
+                        .control = &control,
+                        .level = spec->level,
+                        .threads = spec->threads};
     TRY(wal_file_load(&load, &f, err));
     TRY(push_refuse_unfinished(&f, &control, err));
 
-    Compressor *c AUTO(compressor_freep) = compressor_new(spec->level);
     ErrCode rc = ERR_OK;
     unsigned done = 0;
     for (unsigned i = 0; i < spec->repos->n; i++) {
         Err one = {0};
-        ErrCode got = push_to(spec, i, &f, c, &one);
+        ErrCode got = push_to(spec, i, &f, &one);
         done += got == ERR_OK;
         if (got == ERR_OK)
             continue;

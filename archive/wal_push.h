@@ -12,7 +12,8 @@ typedef struct WalPushSpec {
     const char *path;     /* %p: relative to the data directory, or absolute */
     const char *data_dir; /* where global/pg_control is */
     const RepoSource *repos;
-    int level; /* of compression, 0: the default */
+    int level;        /* of compression, 0: the default */
+    unsigned threads; /* 0: one */
 } WalPushSpec;
 
 /*

@@ -6,7 +6,7 @@
 
 #include "lib/pg/timeline.h"
 #include "lib/pg/wal_name.h"
-#include "lib/repo/wal_store.h"
+#include "lib/repo/wal_object.h"
 
 typedef struct LineageStep {
     uint32_t tli;

@@ -26,6 +26,7 @@ void wal_file_release(WalFile *f)
     else
         free(f->data);
     wal_index_release(&f->index);
+    wal_pieces_release(&f->pieces);
     *f = (WalFile){.data = NULL};
 }
 
@@ -164,6 +165,7 @@ ErrCode wal_file_load(const WalFileSpec *spec, WalFile *ret, Err *err)
         TRY(load_segment(spec, &f, err));
     if (f.name.kind == WAL_NAME_HISTORY)
         TRY(load_history(spec, &f, err));
+    TRY(wal_pieces_make(f.data, f.len, spec->level, spec->threads, &f.pieces, err));
     *ret = f;
     f = (WalFile){.data = NULL};
     return ERR_OK;
@@ -260,10 +262,10 @@ static ErrCode store_again(WalStore *store, const ObjectWriter *w, const WalFile
 }
 
 /* The object of a file under a name, in memory. */
-static ErrCode build_object(WalStore *store, const WalFile *f, Compressor *c, const char *name,
-                            ObjectWriter **ret, Err *err)
+static ErrCode build_object(WalStore *store, const WalFile *f, const char *name, ObjectWriter **ret,
+                            Err *err)
 {
-    WalMeta meta = {.size = f->len, .pushed = time_now()};
+    WalMeta meta = {.pushed = time_now()};
     Buf sections AUTO(buf_release) = {0};
     snprintf(meta.file, sizeof(meta.file), "%s", f->file);
     gethostname(meta.host, sizeof(meta.host) - 1);
@@ -271,19 +273,18 @@ static ErrCode build_object(WalStore *store, const WalFile *f, Compressor *c, co
         wal_index_encode(&f->index, &sections);
     ObjectWriter *w AUTO(object_writer_freep) = object_writer_new(MIN(f->len, 8 * MIB) + MIB);
     object_writer_spill(w, OBJECT_HEAP_MAX, "/var/tmp");
-    TRY(wal_object_build(store, w, c, name, &meta, f->data, &sections, err));
+    TRY(wal_object_build(store, w, name, &meta, &f->pieces, &sections, err));
     *ret = steal_ptr(&w);
     return ERR_OK;
 }
 
-static ErrCode store_object(WalStore *store, const WalFile *f, Compressor *c, WalStored *ret,
-                            Err *err)
+static ErrCode store_object(WalStore *store, const WalFile *f, WalStored *ret, Err *err)
 {
     char digest[WAL_DIGEST_LEN];
     ObjectWriter *w AUTO(object_writer_freep) = NULL;
-    repo_key_wal_digest(store->repo->key, f->data, f->len, digest);
+    wal_pieces_digest(&f->pieces, store->repo->key, digest);
     char *name AUTO(mem_freep) = wal_object_name(store, f->file, digest);
-    TRY(build_object(store, f, c, name, &w, err));
+    TRY(build_object(store, f, name, &w, err));
 
     *ret = WAL_STORED;
     ErrCode rc = wal_put(store, w, name, STORAGE_CREATE, err);
@@ -304,14 +305,14 @@ static ErrCode store_object(WalStore *store, const WalFile *f, Compressor *c, Wa
     return rc;
 }
 
-ErrCode wal_file_store_orphan(WalStore *store, const WalFile *f, Compressor *c, Err *err)
+ErrCode wal_file_store_orphan(WalStore *store, const WalFile *f, Err *err)
 {
     char digest[WAL_DIGEST_LEN], host[256] = "";
     ObjectWriter *w AUTO(object_writer_freep) = NULL;
     gethostname(host, sizeof(host) - 1);
-    repo_key_wal_digest(store->repo->key, f->data, f->len, digest);
+    wal_pieces_digest(&f->pieces, store->repo->key, digest);
     char *name AUTO(mem_freep) = wal_orphan_name(store, host, f->file, digest);
-    TRY(build_object(store, f, c, name, &w, err));
+    TRY(build_object(store, f, name, &w, err));
     ErrCode rc = wal_put(store, w, name, STORAGE_CREATE, err);
     return rc == ERR_EXISTS ? ERR_OK : rc; /* same name, same digest: it was kept before */
 }
@@ -327,7 +328,7 @@ static ErrCode store_tail(WalStore *store, const WalFile *f, Err *err)
     return tail_put(store, f->file, start, f->check.ends, random_name(session), f->data, err);
 }
 
-ErrCode wal_file_store(WalStore *store, const WalFile *f, Compressor *c, WalStored *ret, Err *err)
+ErrCode wal_file_store(WalStore *store, const WalFile *f, WalStored *ret, Err *err)
 {
     if (f->is_segment)
         TRY(wal_check_frozen(store, f->name.tli, f->name.segno, err));
@@ -335,5 +336,5 @@ ErrCode wal_file_store(WalStore *store, const WalFile *f, Compressor *c, WalStor
         *ret = WAL_STORED_TAIL;
         return store_tail(store, f, err);
     }
-    return store_object(store, f, c, ret, err);
+    return store_object(store, f, ret, err);
 }

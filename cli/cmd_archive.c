@@ -16,7 +16,8 @@ ErrCode cmd_archive_push(Cli *cli, Err *err)
     WalPushSpec spec = {.path = cli->args[0],
                         .data_dir = data_dir,
                         .repos = &repos,
-                        .level = (int)opt_int(cli, OPT_COMPRESS_LEVEL)};
+                        .level = (int)opt_int(cli, OPT_COMPRESS_LEVEL),
+                        .threads = cli_jobs(cli)};
     TRY(wal_push(&spec, err));
     json_object_set_new(out_doc(&cli->out), "archived", out_json_text(cli->args[0]));
     return ERR_OK;
@@ -35,6 +36,7 @@ static ErrCode archive_get(Cli *cli, const TimelinePath *path, Err *err)
                        .data_dir = data_dir,
                        .path = path->n ? path : NULL,
                        .spool = spool,
+                       .threads = cli_jobs(cli),
                        .repos = &repos};
     TRY(wal_get(&spec, &answer, err));
     json_object_set_new(out_doc(&cli->out), "found", json_boolean(answer == WAL_GET_FOUND));

@@ -6,7 +6,7 @@
 #include "catalog/wal_publish.h"
 #include "cli/cli.h"
 #include "cli/repos.h"
-#include "lib/repo/wal_store.h"
+#include "lib/repo/wal_object.h"
 
 typedef struct Resolve {
     Cli *cli;
@@ -42,9 +42,10 @@ static ErrCode move_to_orphan(WalStore *store, const WalFound *f, Err *err)
     WalMeta meta;
     TRY(wal_read(store, f, &data, &meta, &table, err));
     ObjectWriter *w AUTO(object_writer_freep) = object_writer_new(8 * MIB);
-    Compressor *c AUTO(compressor_freep) = compressor_new(0);
+    WalPieces pieces AUTO(wal_pieces_release) = {.at = NULL};
+    TRY(wal_pieces_make(data.data, data.len, 0, 1, &pieces, err));
     char *name AUTO(mem_freep) = wal_orphan_name(store, meta.host, f->file, f->digest);
-    TRY(wal_object_build(store, w, c, name, &meta, data.data, NULL, err));
+    TRY(wal_object_build(store, w, name, &meta, &pieces, NULL, err));
     ErrCode rc = wal_put(store, w, name, STORAGE_CREATE, err);
     if (rc != ERR_OK && rc != ERR_EXISTS)
         return rc;

@@ -62,26 +62,54 @@ static ErrCode find_one(WalStore *store, const char *file, WalFound *ret, bool *
     return rc;
 }
 
+static ErrCode wrong_size(const Question *q, uint64_t size, Err *err)
+{
+    return err_set(err, ERR_DAMAGED, "%s has %llu bytes", q->spec->file, (unsigned long long)size);
+}
+
+/* All of it: straight into the file, piece by piece. */
+static ErrCode hand_over_whole(const Question *q, WalStore *store, const WalFound *found, Err *err)
+{
+    int fd AUTO(fd_closep) = -1;
+    uint64_t size;
+    TRY(file_open(q->to, O_WRONLY | O_CREAT | O_TRUNC, 0600, &fd, err));
+    ErrCode rc = wal_read_to_file(store, found, fd, q->to, q->spec->threads, &size, err);
+    if (rc == ERR_OK && size != store->seg_size)
+        rc = wrong_size(q, size, err);
+    if (rc == ERR_OK)
+        rc = file_close(&fd, q->to, err);
+    if (rc != ERR_OK)
+        unlink(q->to);
+    return rc;
+}
+
+/* Up to where recovery leaves the timeline; zeros behind. */
+static ErrCode hand_over_cut(const Question *q, WalStore *store, const WalFound *found, Lsn until,
+                             Err *err)
+{
+    Buf data AUTO(buf_release) = {0};
+    TRY(wal_read(store, found, &data, NULL, NULL, err));
+    if (data.len != store->seg_size)
+        return wrong_size(q, data.len, err);
+    size_t keep = (size_t)(until - q->start);
+    log_info("%s is served up to " LSN_FMT ", where recovery leaves timeline %u", q->spec->file,
+             LSN_ARG(until), q->name.tli);
+    memset(data.data + keep, 0, data.len - keep);
+    return hand_over(q, &data, err);
+}
+
 /* A finished segment; what the path does not go through is zeros. */
 static ErrCode get_finished(const Question *q, WalStore *store, const TimelineStep *step,
                             bool *ret_found, Err *err)
 {
     WalFound found;
-    Buf data AUTO(buf_release) = {0};
     TRY(find_one(store, q->spec->file, &found, ret_found, err));
     if (!*ret_found)
         return ERR_OK;
     TRY(wal_check_frozen(store, q->name.tli, q->name.segno, err));
-    TRY(wal_read(store, &found, &data, NULL, NULL, err));
-    if (data.len != store->seg_size)
-        return err_set(err, ERR_DAMAGED, "%s has %zu bytes", q->spec->file, data.len);
-    if (step->until && step->until < q->start + store->seg_size) {
-        size_t keep = (size_t)(step->until - q->start);
-        log_info("%s is served up to " LSN_FMT ", where recovery leaves timeline %u", q->spec->file,
-                 LSN_ARG(step->until), step->tli);
-        memset(data.data + keep, 0, data.len - keep);
-    }
-    return hand_over(q, &data, err);
+    if (step->until && step->until < q->start + store->seg_size)
+        return hand_over_cut(q, store, &found, step->until, err);
+    return hand_over_whole(q, store, &found, err);
 }
 
 /* --- the last piece: a .partial, or a tail --- */

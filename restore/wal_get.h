@@ -24,6 +24,7 @@ typedef struct WalGetSpec {
     const char *data_dir;     /* of the asking server */
     const TimelinePath *path; /* the timelines recovery walks; NULL: from the server's settings */
     const char *spool;        /* local directory that remembers timeline histories; NULL: none */
+    unsigned threads;         /* 0: one */
     const RepoSource *repos;
 } WalGetSpec;
 

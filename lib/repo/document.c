@@ -35,7 +35,7 @@ static ErrCode document_open(Repo *r, const char *name, const char kind[KIND_LEN
     UnitReader *units AUTO(unit_reader_freep) = unit_reader_new(&info, name);
     Decompressor *d AUTO(decompressor_freep) = decompressor_new();
     TRY(unit_reader_table(units, bytes->data + info.table_off, info.table_len, &table, err));
-    TRY(table_section(&table, SECTION_LEN, &section, err));
+    TRY(table_find(&table, SECTION_LEN, &section, err));
     TRY(unit_lens_parse(section, info.units, info.table_off, &lens, err));
     ErrCode rc = ERR_OK;
     const uint8_t *at = bytes->data + sizeof(ObjectHeader);

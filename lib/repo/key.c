@@ -98,13 +98,3 @@ Cipher *repo_key_object_cipher(const RepoKey *k, const uint8_t salt[SALT_LEN], c
     secret_wipe(key, sizeof(key));
     return c;
 }
-
-void repo_key_wal_digest(const RepoKey *k, const void *data, size_t len, char *out)
-{
-    uint8_t digest[SHA256_LEN];
-    if (k->cipher == CIPHER_NONE)
-        sha256_of(data, len, digest);
-    else
-        hmac_sha256(k->wal_name_key, sizeof(k->wal_name_key), data, len, digest);
-    hex_format(digest, (WAL_DIGEST_LEN - 1) / 2, out);
-}

@@ -38,8 +38,6 @@ MUST_CHECK ErrCode repo_key_unwrap(const json_t *wrap, RepoKey **ret, Err *err);
 /* The key of one object: HKDF over its salt and its name relative to the cluster. */
 Cipher *repo_key_object_cipher(const RepoKey *k, const uint8_t salt[SALT_LEN], const char *name);
 
-#define WAL_DIGEST_LEN 33 /* 32 hexadecimal digits */
-/* The digest that stands in a WAL object's name: of the raw content, keyed when encrypted. */
-void repo_key_wal_digest(const RepoKey *k, const void *data, size_t len, char *out);
+#define WAL_DIGEST_LEN 33 /* 32 hexadecimal digits: the digest in a WAL object's name */
 
 #endif

@@ -24,5 +24,6 @@ lib_repo_librepo_a_SOURCES = \
 	lib/repo/seal.c lib/repo/seal.h \
 	lib/repo/summary.c lib/repo/summary.h \
 	lib/repo/trash.c lib/repo/trash.h \
+	lib/repo/wal_object.c lib/repo/wal_object.h \
 	lib/repo/wal_store.c lib/repo/wal_store.h \
 	lib/repo/wal_tail.c lib/repo/wal_tail.h

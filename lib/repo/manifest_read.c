@@ -308,7 +308,7 @@ static ErrCode part_load(ManifestReader *r, const char *name, Err *err)
     unit_reader_free(r->units);
     r->units = unit_reader_new(&info, name);
     TRY(unit_reader_table(r->units, r->stored.data + info.table_off, info.table_len, &table, err));
-    TRY(table_section(&table, SECTION_LEN, &section, err));
+    TRY(table_find(&table, SECTION_LEN, &section, err));
     TRY(unit_lens_parse(section, info.units, info.table_off, &r->lens, err));
     r->unit = 0;
     r->unit_off = sizeof(ObjectHeader);

@@ -223,7 +223,7 @@ static uint32_t reader_intern(MapPackReader *r, const char *id, size_t len)
 static ErrCode open_pack_ids(MapPackReader *r, OpenPack *p, const Buf *table, Err *err)
 {
     Slice section;
-    TRY(table_section(table, SECTION_IDS, &section, err));
+    TRY(table_find(table, SECTION_IDS, &section, err));
     Cursor c = cursor_of(section.data, section.len);
     uint64_t n = cursor_varint(&c);
     if (n > MAP_IDS_MAX)
@@ -250,7 +250,7 @@ static ErrCode open_pack_load(MapPackReader *r, OpenPack *p, Err *err)
         (expected->facts.size != p->info.size || expected->facts.table_off != p->info.table_off ||
          memcmp(expected->facts.salt, p->info.salt, SALT_LEN) != 0))
         return err_set(err, ERR_DAMAGED, "it is not the one in its backup's list of packs");
-    TRY(table_section(&table, SECTION_LEN, &section, err));
+    TRY(table_find(&table, SECTION_LEN, &section, err));
     TRY(unit_lens_parse(section, p->info.units, p->info.table_off, &lens, err));
     uint64_t off = sizeof(ObjectHeader);
     for (size_t i = 0; i < lens.n; off += lens.at[i++])

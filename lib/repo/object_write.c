@@ -142,6 +142,12 @@ static size_t writer_seal(ObjectWriter *w, uint32_t magic, uint32_t domain, uint
     return total;
 }
 
+static void writer_count(ObjectWriter *w, size_t stored)
+{
+    buf_append_varint(&w->lens, stored);
+    w->units++;
+}
+
 ErrCode object_writer_add(ObjectWriter *w, Compressor *c, const void *raw, size_t len,
                           uint32_t *ret_stored, Err *err)
 {
@@ -155,10 +161,20 @@ ErrCode object_writer_add(ObjectWriter *w, Compressor *c, const void *raw, size_
         stored = compressor_run(c, raw, len, w->data + w->len, bound);
         writer_took(w, stored);
     }
-    buf_append_varint(&w->lens, stored);
-    w->units++;
+    writer_count(w, stored);
     if (ret_stored)
         *ret_stored = (uint32_t)stored;
+    return writer_spill(w, false, err);
+}
+
+ErrCode object_writer_add_packed(ObjectWriter *w, const void *frame, size_t len, Err *err)
+{
+    size_t stored = len;
+    if (w->cipher)
+        stored = writer_seal(w, FRAME_SEALED, DOMAIN_UNIT, w->units, frame, len);
+    else
+        writer_append(w, frame, len);
+    writer_count(w, stored);
     return writer_spill(w, false, err);
 }
 

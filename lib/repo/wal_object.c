@@ -1,0 +1,324 @@
+#include "lib/repo/wal_object.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/common/file.h"
+#include "lib/common/hex.h"
+#include "lib/common/parallel.h"
+
+#define PIECE UNIT_RAW_MAX
+
+/* --- pieces --- */
+
+static size_t piece_count(uint64_t size)
+{
+    return (size_t)((size + PIECE - 1) / PIECE);
+}
+
+/* Bytes of piece `i` of a file of that many bytes. */
+static size_t piece_length(uint64_t bytes, size_t i)
+{
+    uint64_t begin = (uint64_t)i * PIECE;
+    return bytes > begin ? (size_t)MIN(bytes - begin, (uint64_t)PIECE) : 0;
+}
+
+static void digest_text(const RepoKey *key, const uint8_t *shas, size_t n, char *out)
+{
+    uint8_t digest[SHA256_LEN];
+    if (key->cipher == CIPHER_NONE)
+        sha256_of(shas, n * SHA256_LEN, digest);
+    else
+        hmac_sha256(key->wal_name_key, sizeof(key->wal_name_key), shas, n * SHA256_LEN, digest);
+    hex_format(digest, (WAL_DIGEST_LEN - 1) / 2, out);
+}
+
+/* Bytes without the zeros at the end, by blocks first. */
+static size_t valid_length(const uint8_t *p, size_t len)
+{
+    while (len >= 4 * KIB && len % (4 * KIB) == 0 && is_all_zero(p + len - 4 * KIB, 4 * KIB))
+        len -= 4 * KIB;
+    while (len && p[len - 1] == 0)
+        len--;
+    return len;
+}
+
+typedef struct PiecesMake {
+    const uint8_t *data;
+    WalPieces *pieces;
+    Compressor **compressors; /* one a thread */
+} PiecesMake;
+
+static ErrCode piece_make(void *arg, unsigned thread, size_t i, Err *err)
+{
+    PiecesMake *m = arg;
+    WalPiece *p = &m->pieces->at[i];
+    const uint8_t *data = m->data + i * PIECE;
+    size_t stored = piece_length(m->pieces->valid, i), bound = compress_bound(stored);
+    (void)err;
+    sha256_of(data, piece_length(m->pieces->size, i), p->sha256);
+    if (stored)
+        p->packed.len = compressor_run(m->compressors[thread], data, stored,
+                                       buf_reserve(&p->packed, bound), bound);
+    return ERR_OK;
+}
+
+ErrCode wal_pieces_make(const void *data, size_t size, int level, unsigned threads, WalPieces *ret,
+                        Err *err)
+{
+    WalPieces pieces = {.size = size, .valid = valid_length(data, size), .n = piece_count(size)};
+    pieces.at = mem_zero(MAX(pieces.n, (size_t)1) * sizeof(*pieces.at));
+    threads = (unsigned)MIN((size_t)MAX(threads, 1u), MAX(pieces.n, (size_t)1));
+    PiecesMake make = {.data = data, .pieces = &pieces};
+    make.compressors = mem_new(threads * sizeof(*make.compressors));
+    for (unsigned i = 0; i < threads; i++)
+        make.compressors[i] = compressor_new(level);
+    ErrCode rc = parallel_run(threads, pieces.n, piece_make, &make, err);
+    for (unsigned i = 0; i < threads; i++)
+        compressor_free(make.compressors[i]);
+    free(make.compressors);
+    if (rc != ERR_OK) {
+        wal_pieces_release(&pieces);
+        return rc;
+    }
+    *ret = pieces;
+    return ERR_OK;
+}
+
+void wal_pieces_release(WalPieces *p)
+{
+    for (size_t i = 0; i < p->n; i++)
+        buf_release(&p->at[i].packed);
+    free(p->at);
+    *p = (WalPieces){.at = NULL};
+}
+
+void wal_pieces_digest(const WalPieces *p, const RepoKey *key, char *out)
+{
+    Buf shas AUTO(buf_release) = {0};
+    for (size_t i = 0; i < p->n; i++)
+        buf_append(&shas, p->at[i].sha256, SHA256_LEN);
+    digest_text(key, shas.data, p->n, out);
+}
+
+/* --- writing --- */
+
+static void append_meta(Buf *sections, const WalMeta *m)
+{
+    json_t *j AUTO(json_decrefp) =
+        json_pack("{s:s,s:I,s:I,s:I,s:s}", "file", m->file, "size", (json_int_t)m->size, "valid",
+                  (json_int_t)m->valid, "pushed", (json_int_t)m->pushed, "host",
+                  utf8_valid(m->host, strlen(m->host)) ? m->host : "?");
+    char *text AUTO(mem_freep) = json_dumps(j, JSON_COMPACT);
+    table_append(sections, SECTION_META, text, strlen(text));
+}
+
+ErrCode wal_object_build(WalStore *s, ObjectWriter *w, const char *name, WalMeta *meta,
+                         const WalPieces *pieces, const Buf *sections, Err *err)
+{
+    Buf table AUTO(buf_release) = {0};
+    ObjectFacts facts;
+    meta->size = pieces->size;
+    meta->valid = pieces->valid;
+    append_meta(&table, meta);
+    if (sections)
+        buf_append(&table, sections->data, sections->len);
+    object_writer_begin(w, s->repo->key, KIND_WAL, name);
+    for (size_t i = 0; i < pieces->n && pieces->at[i].packed.len; i++)
+        TRY(object_writer_add_packed(w, pieces->at[i].packed.data, pieces->at[i].packed.len, err));
+    return object_writer_finish(w, 0, &table, &facts, err);
+}
+
+ErrCode wal_put(WalStore *s, const ObjectWriter *w, const char *name, StoragePutFlags flags,
+                Err *err)
+{
+    return repo_put(s->repo, name, w, flags, err);
+}
+
+ErrCode wal_remove(WalStore *s, const WalFound *found, Err *err)
+{
+    char *name AUTO(mem_freep) = wal_object_name(s, found->file, found->digest);
+    const char *one = name;
+    return repo_remove(s->repo, &one, 1, err);
+}
+
+/* --- reading --- */
+
+static ErrCode parse_meta(const WalStore *s, const Buf *table, const WalFound *found, WalMeta *m,
+                          Err *err)
+{
+    Slice section;
+    json_t *j AUTO(json_decrefp) = NULL;
+    const char *file, *host;
+    int64_t size, valid, pushed;
+    TRY(table_find(table, SECTION_META, &section, err));
+    TRY(json_parse_object(section.data, section.len, &j, err));
+    TRY(json_get_text(j, "file", &file, err));
+    TRY(json_get_text(j, "host", &host, err));
+    TRY(json_get_number(j, "size", 0, (int64_t)MAX((size_t)s->seg_size, MIB), &size, err));
+    TRY(json_get_number(j, "valid", 0, size, &valid, err));
+    TRY(json_get_number(j, "pushed", 0, INT64_MAX, &pushed, err));
+    if (strcmp(file, found->file) != 0)
+        return err_set(err, ERR_DAMAGED, "it holds %s", file);
+    *m = (WalMeta){.size = (uint64_t)size, .valid = (uint64_t)valid, .pushed = (TimeUs)pushed};
+    snprintf(m->file, sizeof(m->file), "%s", file);
+    snprintf(m->host, sizeof(m->host), "%s", host);
+    return ERR_OK;
+}
+
+/* An object in memory, its table opened. */
+typedef struct WalObject {
+    char *name;
+    Buf stored, table;
+    ObjectInfo info;
+    WalMeta meta;
+    UnitLens lens;
+    uint64_t *offs; /* of the units */
+    uint8_t *shas;  /* of the pieces, filled as they are opened */
+} WalObject;
+
+static void wal_object_release(WalObject *o)
+{
+    free(o->name);
+    buf_release(&o->stored);
+    buf_release(&o->table);
+    vec_release(&o->lens);
+    free(o->offs);
+    free(o->shas);
+}
+
+/* Stored digests are not compared here: the digest over the raw content says more. */
+static ErrCode wal_object_load(WalStore *s, const WalFound *found, WalObject *o, Err *err)
+{
+    Slice section;
+    TRY(repo_get(s->repo, o->name, WAL_STORED_MAX, &o->stored, err));
+    TRY(object_open(&s->repo->keys, o->stored.data, o->stored.len, KIND_WAL, &o->info, err));
+    UnitReader *units AUTO(unit_reader_freep) = unit_reader_new(&o->info, o->name);
+    TRY(unit_reader_table(units, o->stored.data + o->info.table_off, o->info.table_len, &o->table,
+                          err));
+    TRY(parse_meta(s, &o->table, found, &o->meta, err));
+    TRY(table_find(&o->table, SECTION_LEN, &section, err));
+    TRY(unit_lens_parse(section, o->info.units, o->info.table_off, &o->lens, err));
+    if (o->lens.n != piece_count(o->meta.valid))
+        return err_set(err, ERR_DAMAGED, "it has %zu units for %" PRIu64 " bytes", o->lens.n,
+                       o->meta.valid);
+    o->offs = mem_new((o->lens.n + 1) * sizeof(*o->offs));
+    o->offs[0] = sizeof(ObjectHeader);
+    for (size_t i = 0; i < o->lens.n; i++)
+        o->offs[i + 1] = o->offs[i] + o->lens.at[i];
+    o->shas = mem_zero(MAX(piece_count(o->meta.size), (size_t)1) * SHA256_LEN);
+    return ERR_OK;
+}
+
+/* Where opened pieces go: memory, or a file. */
+typedef struct PieceReader {
+    UnitReader *units;
+    Decompressor *decompressor;
+    uint8_t *buf; /* for a file; PIECE bytes */
+} PieceReader;
+
+typedef struct PiecesRead {
+    WalObject *object;
+    PieceReader *readers; /* one a thread */
+    uint8_t *memory;      /* the whole file; NULL: to fd */
+    int fd;
+    const char *path;
+} PiecesRead;
+
+static ErrCode piece_read(void *arg, unsigned thread, size_t i, Err *err)
+{
+    PiecesRead *p = arg;
+    WalObject *o = p->object;
+    PieceReader *r = &p->readers[thread];
+    size_t len = piece_length(o->meta.size, i), stored = piece_length(o->meta.valid, i);
+    uint8_t *to = p->memory ? p->memory + i * PIECE : r->buf;
+    if (stored)
+        TRY(unit_reader_open(r->units, r->decompressor, i, o->stored.data + o->offs[i],
+                             o->lens.at[i], to, stored, err));
+    memset(to + stored, 0, len - stored);
+    sha256_of(to, len, o->shas + i * SHA256_LEN);
+    if (p->memory)
+        return ERR_OK;
+    return file_write_at(p->fd, to, len, (uint64_t)i * PIECE, p->path, err);
+}
+
+static ErrCode pieces_read(PiecesRead *p, const WalFound *found, unsigned threads, Err *err)
+{
+    WalObject *o = p->object;
+    size_t n = piece_count(o->meta.size);
+    char digest[WAL_DIGEST_LEN];
+    threads = (unsigned)MIN((size_t)MAX(threads, 1u), MAX(n, (size_t)1));
+    p->readers = mem_zero(threads * sizeof(*p->readers));
+    for (unsigned i = 0; i < threads; i++) {
+        p->readers[i].units = unit_reader_new(&o->info, o->name);
+        p->readers[i].decompressor = decompressor_new();
+        p->readers[i].buf = p->memory ? NULL : mem_new(PIECE);
+    }
+    ErrCode rc = parallel_run(threads, n, piece_read, p, err);
+    for (unsigned i = 0; i < threads; i++) {
+        unit_reader_free(p->readers[i].units);
+        decompressor_free(p->readers[i].decompressor);
+        free(p->readers[i].buf);
+    }
+    free(p->readers);
+    if (rc != ERR_OK)
+        return rc;
+    digest_text(o->info.key, o->shas, n, digest);
+    if (strcmp(digest, found->digest) != 0)
+        return err_set(err, ERR_DAMAGED, "its content does not fit the digest in its name");
+    return ERR_OK;
+}
+
+static ErrCode cannot_read(const WalStore *s, const WalObject *o, Err *err)
+{
+    return err_wrap(err, "cannot read '%s/%s' in '%s'", s->repo->cluster, o->name,
+                    repo_url(s->repo));
+}
+
+ErrCode wal_read(WalStore *s, const WalFound *found, Buf *data, WalMeta *meta, Buf *table, Err *err)
+{
+    WalObject o AUTO(wal_object_release) = {.name = wal_object_name(s, found->file, found->digest)};
+    ErrCode rc = wal_object_load(s, found, &o, err);
+    if (rc == ERR_OK) {
+        PiecesRead p = {.object = &o, .memory = buf_reserve(data, o.meta.size), .fd = -1};
+        rc = pieces_read(&p, found, 1, err);
+    }
+    if (rc != ERR_OK)
+        return cannot_read(s, &o, err);
+    data->len += o.meta.size;
+    if (meta)
+        *meta = o.meta;
+    if (table) {
+        table->len = 0;
+        buf_append(table, o.table.data, o.table.len);
+    }
+    return ERR_OK;
+}
+
+ErrCode wal_read_to_file(WalStore *s, const WalFound *found, int fd, const char *path,
+                         unsigned threads, uint64_t *ret_size, Err *err)
+{
+    WalObject o AUTO(wal_object_release) = {.name = wal_object_name(s, found->file, found->digest)};
+    ErrCode rc = wal_object_load(s, found, &o, err);
+    if (rc != ERR_OK)
+        return cannot_read(s, &o, err);
+    PiecesRead p = {.object = &o, .fd = fd, .path = path};
+    rc = pieces_read(&p, found, threads, err);
+    if (rc == ERR_DAMAGED || rc == ERR_LIMIT)
+        return cannot_read(s, &o, err);
+    *ret_size = o.meta.size;
+    return rc;
+}
+
+ErrCode wal_read_table(WalStore *s, const WalFound *found, WalMeta *meta, Buf *table, Err *err)
+{
+    ObjectInfo info;
+    char *name AUTO(mem_freep) = wal_object_name(s, found->file, found->digest);
+    TRY(repo_get_table(s->repo, name, KIND_WAL, &info, table, err));
+    if (parse_meta(s, table, found, meta, err) != ERR_OK)
+        return err_wrap(err, "'%s/%s' in '%s'", s->repo->cluster, name, repo_url(s->repo));
+    return ERR_OK;
+}

@@ -1,0 +1,65 @@
+#ifndef PGDR_REPO_WAL_OBJECT_H
+#define PGDR_REPO_WAL_OBJECT_H
+
+/*
+ * WAL objects: one file of pg_wal, in pieces of UNIT_RAW_MAX that are digested, compressed, opened
+ * and written independently, so that one file keeps several threads busy. The zeros at the end of
+ * a file are not stored.
+ *
+ * The digest in an object's name is SHA-256 over the SHA-256 of every piece (with encryption:
+ * HMAC-SHA256 over them), so it is computed piece by piece, too.
+ */
+
+#include "lib/repo/wal_store.h"
+
+/* A file's content, digested and compressed, independent of any repository. */
+typedef struct WalPiece {
+    uint8_t sha256[SHA256_LEN]; /* of the raw piece, zeros included */
+    Buf packed;                 /* a zstd frame of what is stored of it; empty: nothing is */
+} WalPiece;
+
+typedef struct WalPieces {
+    uint64_t size;  /* raw bytes of the file */
+    uint64_t valid; /* of them without the zeros at the end */
+    size_t n;
+    WalPiece *at;
+} WalPieces;
+
+MUST_CHECK ErrCode wal_pieces_make(const void *data, size_t size, int level, unsigned threads,
+                                   WalPieces *ret, Err *err);
+void wal_pieces_release(WalPieces *p);
+/* The digest under a repository's key; `out` holds WAL_DIGEST_LEN. */
+void wal_pieces_digest(const WalPieces *p, const RepoKey *key, char *out);
+
+/* What is known about a WAL object besides its content. */
+typedef struct WalMeta {
+    char file[WAL_FILE_MAX];
+    uint64_t size;  /* raw bytes of the file */
+    uint64_t valid; /* raw bytes without the zeros at its end */
+    TimeUs pushed;  /* by the pusher's clock */
+    char host[256];
+} WalMeta;
+
+/* Makes the object `name` in `w`, ready for wal_put(). `sections`: the WAL index (may be NULL).
+ * size and valid of `meta` are set from the pieces. */
+MUST_CHECK ErrCode wal_object_build(WalStore *s, ObjectWriter *w, const char *name, WalMeta *meta,
+                                    const WalPieces *pieces, const Buf *sections, Err *err);
+/* ERR_EXISTS where the storage can tell that the object is there already. */
+MUST_CHECK ErrCode wal_put(WalStore *s, const ObjectWriter *w, const char *name,
+                           StoragePutFlags flags, Err *err);
+/* Removes one object of a file. */
+MUST_CHECK ErrCode wal_remove(WalStore *s, const WalFound *found, Err *err);
+
+/* Reads a file back, whole, and checks it against the digest in its name. The raw content (zeros
+ * restored) is appended to *data. `meta` and `table` may be NULL. */
+MUST_CHECK ErrCode wal_read(WalStore *s, const WalFound *found, Buf *data, WalMeta *meta,
+                            Buf *table, Err *err);
+/* The same into a file that is open for writing and empty, by up to `threads` threads; after a
+ * failure it may hold anything. *ret_size: its bytes. */
+MUST_CHECK ErrCode wal_read_to_file(WalStore *s, const WalFound *found, int fd, const char *path,
+                                    unsigned threads, uint64_t *ret_size, Err *err);
+/* Only the table and what it says, by one or two reads from the end. */
+MUST_CHECK ErrCode wal_read_table(WalStore *s, const WalFound *found, WalMeta *meta, Buf *table,
+                                  Err *err);
+
+#endif
