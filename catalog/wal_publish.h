@@ -61,8 +61,7 @@ typedef enum WalStored {
 MUST_CHECK ErrCode wal_file_store(WalStore *store, const WalFile *f, WalStored *ret, Err *err);
 
 /* Keeps a file that must not become part of its timeline, under orphan/. */
-MUST_CHECK ErrCode wal_file_store_orphan(WalStore *store, const WalFile *f, Compressor *c,
-                                         Err *err);
+MUST_CHECK ErrCode wal_file_store_orphan(WalStore *store, const WalFile *f, Err *err);
 
 /* ERR_CONFLICT, saying what to do, when the timeline is frozen at or before `segno`. */
 MUST_CHECK ErrCode wal_check_frozen(WalStore *store, uint32_t tli, uint64_t segno, Err *err);

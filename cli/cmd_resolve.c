@@ -43,7 +43,7 @@ static ErrCode move_to_orphan(WalStore *store, const WalFound *f, Err *err)
     TRY(wal_read(store, f, &data, &meta, &table, err));
     ObjectWriter *w AUTO(object_writer_freep) = object_writer_new(8 * MIB);
     WalPieces pieces AUTO(wal_pieces_release) = {.at = NULL};
-    TRY(wal_pieces_make(data.data, data.len, 0, 1, &pieces, err));
+    wal_pieces_make(&pieces, data.data, data.len, 0);
     char *name AUTO(mem_freep) = wal_orphan_name(store, meta.host, f->file, f->digest);
     TRY(wal_object_build(store, w, name, &meta, &pieces, NULL, err));
     ErrCode rc = wal_put(store, w, name, STORAGE_CREATE, err);

@@ -46,46 +46,29 @@ static size_t valid_length(const uint8_t *p, size_t len)
     return len;
 }
 
-typedef struct PiecesMake {
-    const uint8_t *data;
-    WalPieces *pieces;
-    Compressor **compressors; /* one a thread */
-} PiecesMake;
-
-static ErrCode piece_make(void *arg, unsigned thread, size_t i, Err *err)
+void wal_pieces_init(WalPieces *p, const void *data, size_t size)
 {
-    PiecesMake *m = arg;
-    WalPiece *p = &m->pieces->at[i];
-    const uint8_t *data = m->data + i * PIECE;
-    size_t stored = piece_length(m->pieces->valid, i), bound = compress_bound(stored);
-    (void)err;
-    sha256_of(data, piece_length(m->pieces->size, i), p->sha256);
-    if (stored)
-        p->packed.len = compressor_run(m->compressors[thread], data, stored,
-                                       buf_reserve(&p->packed, bound), bound);
-    return ERR_OK;
+    *p = (WalPieces){.size = size, .valid = valid_length(data, size), .n = piece_count(size)};
+    p->at = mem_zero(MAX(p->n, (size_t)1) * sizeof(*p->at));
 }
 
-ErrCode wal_pieces_make(const void *data, size_t size, int level, unsigned threads, WalPieces *ret,
-                        Err *err)
+void wal_piece_make(WalPieces *p, size_t i, const void *data, Compressor *c)
 {
-    WalPieces pieces = {.size = size, .valid = valid_length(data, size), .n = piece_count(size)};
-    pieces.at = mem_zero(MAX(pieces.n, (size_t)1) * sizeof(*pieces.at));
-    threads = (unsigned)MIN((size_t)MAX(threads, 1u), MAX(pieces.n, (size_t)1));
-    PiecesMake make = {.data = data, .pieces = &pieces};
-    make.compressors = mem_new(threads * sizeof(*make.compressors));
-    for (unsigned i = 0; i < threads; i++)
-        make.compressors[i] = compressor_new(level);
-    ErrCode rc = parallel_run(threads, pieces.n, piece_make, &make, err);
-    for (unsigned i = 0; i < threads; i++)
-        compressor_free(make.compressors[i]);
-    free(make.compressors);
-    if (rc != ERR_OK) {
-        wal_pieces_release(&pieces);
-        return rc;
-    }
-    *ret = pieces;
-    return ERR_OK;
+    WalPiece *piece = &p->at[i];
+    const uint8_t *raw = (const uint8_t *)data + i * PIECE;
+    size_t stored = piece_length(p->valid, i), bound = compress_bound(stored);
+    sha256_of(raw, piece_length(p->size, i), piece->sha256);
+    if (stored)
+        piece->packed.len =
+            compressor_run(c, raw, stored, buf_reserve(&piece->packed, bound), bound);
+}
+
+void wal_pieces_make(WalPieces *p, const void *data, size_t size, int level)
+{
+    Compressor *c AUTO(compressor_freep) = compressor_new_wal(level);
+    wal_pieces_init(p, data, size);
+    for (size_t i = 0; i < p->n; i++)
+        wal_piece_make(p, i, data, c);
 }
 
 void wal_pieces_release(WalPieces *p)
@@ -106,12 +89,12 @@ void wal_pieces_digest(const WalPieces *p, const RepoKey *key, char *out)
 
 /* --- writing --- */
 
-static void append_meta(Buf *sections, const WalMeta *m)
+static void append_meta(Buf *sections, const WalMeta *m, const char *digest)
 {
-    json_t *j AUTO(json_decrefp) =
-        json_pack("{s:s,s:I,s:I,s:I,s:s}", "file", m->file, "size", (json_int_t)m->size, "valid",
-                  (json_int_t)m->valid, "pushed", (json_int_t)m->pushed, "host",
-                  utf8_valid(m->host, strlen(m->host)) ? m->host : "?");
+    json_t *j AUTO(json_decrefp) = json_pack(
+        "{s:s,s:s,s:I,s:I,s:I,s:s}", "file", m->file, "digest", digest, "size", (json_int_t)m->size,
+        "valid", (json_int_t)m->valid, "pushed", (json_int_t)m->pushed, "host",
+        utf8_valid(m->host, strlen(m->host)) ? m->host : "?");
     char *text AUTO(mem_freep) = json_dumps(j, JSON_COMPACT);
     table_append(sections, SECTION_META, text, strlen(text));
 }
@@ -121,9 +104,11 @@ ErrCode wal_object_build(WalStore *s, ObjectWriter *w, const char *name, WalMeta
 {
     Buf table AUTO(buf_release) = {0};
     ObjectFacts facts;
+    char digest[WAL_DIGEST_LEN];
+    wal_pieces_digest(pieces, s->repo->key, digest);
     meta->size = pieces->size;
     meta->valid = pieces->valid;
-    append_meta(&table, meta);
+    append_meta(&table, meta, digest);
     if (sections)
         buf_append(&table, sections->data, sections->len);
     object_writer_begin(w, s->repo->key, KIND_WAL, name);
@@ -152,17 +137,18 @@ static ErrCode parse_meta(const WalStore *s, const Buf *table, const WalFound *f
 {
     Slice section;
     json_t *j AUTO(json_decrefp) = NULL;
-    const char *file, *host;
+    const char *file, *host, *digest;
     int64_t size, valid, pushed;
     TRY(table_find(table, SECTION_META, &section, err));
     TRY(json_parse_object(section.data, section.len, &j, err));
     TRY(json_get_text(j, "file", &file, err));
     TRY(json_get_text(j, "host", &host, err));
+    TRY(json_get_text(j, "digest", &digest, err));
     TRY(json_get_number(j, "size", 0, (int64_t)MAX((size_t)s->seg_size, MIB), &size, err));
     TRY(json_get_number(j, "valid", 0, size, &valid, err));
     TRY(json_get_number(j, "pushed", 0, INT64_MAX, &pushed, err));
-    if (strcmp(file, found->file) != 0)
-        return err_set(err, ERR_DAMAGED, "it holds %s", file);
+    if (strcmp(file, found->file) != 0 || strcmp(digest, found->digest) != 0)
+        return err_set(err, ERR_DAMAGED, "it holds %s-%s", file, digest);
     *m = (WalMeta){.size = (uint64_t)size, .valid = (uint64_t)valid, .pushed = (TimeUs)pushed};
     snprintf(m->file, sizeof(m->file), "%s", file);
     snprintf(m->host, sizeof(m->host), "%s", host);
@@ -190,12 +176,14 @@ static void wal_object_release(WalObject *o)
     free(o->shas);
 }
 
-/* Stored digests are not compared here: the digest over the raw content says more. */
-static ErrCode wal_object_load(WalStore *s, const WalFound *found, WalObject *o, Err *err)
+/* `stored_digest`: compare it; else the digest over the raw content, which says more, is. */
+static ErrCode wal_object_load(WalStore *s, const WalFound *found, WalObject *o, bool stored_digest,
+                               Err *err)
 {
     Slice section;
     TRY(repo_get(s->repo, o->name, WAL_STORED_MAX, &o->stored, err));
-    TRY(object_open(&s->repo->keys, o->stored.data, o->stored.len, KIND_WAL, &o->info, err));
+    TRY((stored_digest ? object_parse : object_open)(&s->repo->keys, o->stored.data, o->stored.len,
+                                                     KIND_WAL, &o->info, err));
     UnitReader *units AUTO(unit_reader_freep) = unit_reader_new(&o->info, o->name);
     TRY(unit_reader_table(units, o->stored.data + o->info.table_off, o->info.table_len, &o->table,
                           err));
@@ -239,17 +227,17 @@ static ErrCode piece_read(void *arg, unsigned thread, size_t i, Err *err)
         TRY(unit_reader_open(r->units, r->decompressor, i, o->stored.data + o->offs[i],
                              o->lens.at[i], to, stored, err));
     memset(to + stored, 0, len - stored);
-    sha256_of(to, len, o->shas + i * SHA256_LEN);
-    if (p->memory)
+    if (p->memory) {
+        sha256_of(to, len, o->shas + i * SHA256_LEN);
         return ERR_OK;
+    }
     return file_write_at(p->fd, to, len, (uint64_t)i * PIECE, p->path, err);
 }
 
-static ErrCode pieces_read(PiecesRead *p, const WalFound *found, unsigned threads, Err *err)
+static ErrCode pieces_read(PiecesRead *p, unsigned threads, Err *err)
 {
     WalObject *o = p->object;
     size_t n = piece_count(o->meta.size);
-    char digest[WAL_DIGEST_LEN];
     threads = (unsigned)MIN((size_t)MAX(threads, 1u), MAX(n, (size_t)1));
     p->readers = mem_zero(threads * sizeof(*p->readers));
     for (unsigned i = 0; i < threads; i++) {
@@ -264,9 +252,13 @@ static ErrCode pieces_read(PiecesRead *p, const WalFound *found, unsigned thread
         free(p->readers[i].buf);
     }
     free(p->readers);
-    if (rc != ERR_OK)
-        return rc;
-    digest_text(o->info.key, o->shas, n, digest);
+    return rc;
+}
+
+static ErrCode check_digest(const WalObject *o, const WalFound *found, Err *err)
+{
+    char digest[WAL_DIGEST_LEN];
+    digest_text(o->info.key, o->shas, piece_count(o->meta.size), digest);
     if (strcmp(digest, found->digest) != 0)
         return err_set(err, ERR_DAMAGED, "its content does not fit the digest in its name");
     return ERR_OK;
@@ -281,11 +273,13 @@ static ErrCode cannot_read(const WalStore *s, const WalObject *o, Err *err)
 ErrCode wal_read(WalStore *s, const WalFound *found, Buf *data, WalMeta *meta, Buf *table, Err *err)
 {
     WalObject o AUTO(wal_object_release) = {.name = wal_object_name(s, found->file, found->digest)};
-    ErrCode rc = wal_object_load(s, found, &o, err);
+    ErrCode rc = wal_object_load(s, found, &o, false, err);
     if (rc == ERR_OK) {
         PiecesRead p = {.object = &o, .memory = buf_reserve(data, o.meta.size), .fd = -1};
-        rc = pieces_read(&p, found, 1, err);
+        rc = pieces_read(&p, 1, err);
     }
+    if (rc == ERR_OK)
+        rc = check_digest(&o, found, err);
     if (rc != ERR_OK)
         return cannot_read(s, &o, err);
     data->len += o.meta.size;
@@ -302,11 +296,11 @@ ErrCode wal_read_to_file(WalStore *s, const WalFound *found, int fd, const char 
                          unsigned threads, uint64_t *ret_size, Err *err)
 {
     WalObject o AUTO(wal_object_release) = {.name = wal_object_name(s, found->file, found->digest)};
-    ErrCode rc = wal_object_load(s, found, &o, err);
+    ErrCode rc = wal_object_load(s, found, &o, true, err);
     if (rc != ERR_OK)
         return cannot_read(s, &o, err);
     PiecesRead p = {.object = &o, .fd = fd, .path = path};
-    rc = pieces_read(&p, found, threads, err);
+    rc = pieces_read(&p, threads, err);
     if (rc == ERR_DAMAGED || rc == ERR_LIMIT)
         return cannot_read(s, &o, err);
     *ret_size = o.meta.size;

@@ -7,7 +7,8 @@
  * a file are not stored.
  *
  * The digest in an object's name is SHA-256 over the SHA-256 of every piece (with encryption:
- * HMAC-SHA256 over them), so it is computed piece by piece, too.
+ * HMAC-SHA256 over them), so it is computed piece by piece, too. The object holds it as well, so
+ * that one under another's name is noticed without computing it again.
  */
 
 #include "lib/repo/wal_store.h"
@@ -25,8 +26,11 @@ typedef struct WalPieces {
     WalPiece *at;
 } WalPieces;
 
-MUST_CHECK ErrCode wal_pieces_make(const void *data, size_t size, int level, unsigned threads,
-                                   WalPieces *ret, Err *err);
+/* Room for the pieces of `data`; each is then made by wal_piece_make(), by any thread. */
+void wal_pieces_init(WalPieces *p, const void *data, size_t size);
+void wal_piece_make(WalPieces *p, size_t i, const void *data, Compressor *c);
+/* All of them by this thread. */
+void wal_pieces_make(WalPieces *p, const void *data, size_t size, int level);
 void wal_pieces_release(WalPieces *p);
 /* The digest under a repository's key; `out` holds WAL_DIGEST_LEN. */
 void wal_pieces_digest(const WalPieces *p, const RepoKey *key, char *out);
@@ -50,12 +54,13 @@ MUST_CHECK ErrCode wal_put(WalStore *s, const ObjectWriter *w, const char *name,
 /* Removes one object of a file. */
 MUST_CHECK ErrCode wal_remove(WalStore *s, const WalFound *found, Err *err);
 
-/* Reads a file back, whole, and checks it against the digest in its name. The raw content (zeros
- * restored) is appended to *data. `meta` and `table` may be NULL. */
+/* Reads a file back, whole, and computes its digest again. The raw content (zeros restored) is
+ * appended to *data. `meta` and `table` may be NULL. */
 MUST_CHECK ErrCode wal_read(WalStore *s, const WalFound *found, Buf *data, WalMeta *meta,
                             Buf *table, Err *err);
-/* The same into a file that is open for writing and empty, by up to `threads` threads; after a
- * failure it may hold anything. *ret_size: its bytes. */
+/* Into a file that is open for writing and empty, by up to `threads` threads. What proves the
+ * content is SHA-256 over the stored bytes, and zstd's checksum of what they hold (sealed: the
+ * tags). After a failure the file may hold anything. *ret_size: its bytes. */
 MUST_CHECK ErrCode wal_read_to_file(WalStore *s, const WalFound *found, int fd, const char *path,
                                     unsigned threads, uint64_t *ret_size, Err *err);
 /* Only the table and what it says, by one or two reads from the end. */
