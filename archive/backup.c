@@ -12,6 +12,7 @@
 #include "lib/common/file.h"
 #include "lib/common/log.h"
 #include "lib/common/workers.h"
+#include "lib/repo/key_store.h"
 
 #define SUSPECTS_LOGGED 20
 
@@ -360,6 +361,7 @@ static ErrCode backup_commit(Backup *b, Err *err)
     ManifestHeader header AUTO(manifest_header_release) = {.cluster = NULL};
     progress_begin(b->spec->progress, "committing", 0, 0);
     fill_summary(b);
+    TRY(key_put_beside(b->repo, b->id, err));
     TRY(packs_list_put(b->repo, b->id, &b->packs, &b->summary.packs, err));
     TRY(write_manifest(b, &header, err));
     b->summary.stored =

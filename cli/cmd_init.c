@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include "cli/cli.h"
+#include "cli/passphrase.h"
 #include "cli/repos.h"
 
 /* A repository made by root is of no use to the server's own user. */
@@ -21,10 +22,14 @@ static void warn_owner(const Cli *cli, const char *url)
 
 static ErrCode init_one(Cli *cli, size_t i, json_t *list, Err *err)
 {
+    Passphrase passphrase AUTO(passphrase_release) = {.text = NULL};
     Storage *storage;
     Repo *repo AUTO(repo_closep) = NULL;
     RepoSpec spec = cli_repo_spec(cli, i, NULL);
     bool existed;
+    TRY(passphrase_of_repo(cli, i, &passphrase, err));
+    KeySecret secret = passphrase_secret(&passphrase);
+    spec.secret = passphrase_given(&passphrase) ? &secret : NULL;
     TRY(cli_storage_open(cli, i, true, &storage, err));
     TRY(repo_init(storage, &spec, &repo, &existed, err));
     const char *url = repo_url(repo);

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "cli/passphrase.h"
 #include "lib/storage/drivers.h"
 
 /* A repository is given a minute to come back; what takes longer is told. */
@@ -34,8 +35,12 @@ RepoSpec cli_repo_spec(const Cli *cli, size_t i, const char *cluster)
 
 ErrCode cli_repo_open(const Cli *cli, size_t i, const char *cluster, Repo **ret, Err *err)
 {
+    Passphrase passphrase AUTO(passphrase_release) = {.text = NULL};
     Storage *storage;
     RepoSpec spec = cli_repo_spec(cli, i, cluster);
+    TRY(passphrase_of_repo(cli, i, &passphrase, err));
+    KeySecret secret = passphrase_secret(&passphrase);
+    spec.secret = passphrase_given(&passphrase) ? &secret : NULL;
     TRY(cli_storage_open(cli, i, false, &storage, err));
     return repo_open(storage, &spec, ret, err);
 }

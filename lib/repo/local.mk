@@ -5,6 +5,8 @@ lib_repo_librepo_a_SOURCES = \
 	lib/repo/file_map.c lib/repo/file_map.h \
 	lib/repo/format.h \
 	lib/repo/key.c lib/repo/key.h \
+	lib/repo/key_store.c lib/repo/key_store.h \
+	lib/repo/keyring.c lib/repo/keyring.h \
 	lib/repo/lease.c \
 	lib/repo/manifest.h \
 	lib/repo/manifest_read.c \

@@ -196,7 +196,7 @@ static ErrCode state_object(void *arg, const RepoEntry *e, Err *err)
         vec_push(&s->deleted, mem_strdup(what + 8));
     else if (strncmp(what, "kept-", 5) == 0)
         vec_push(&r->keeps, mem_printf("%s/%s", s->id, what + 5));
-    else if (strncmp(what, "manifest.", 9) != 0)
+    else if (strncmp(what, "manifest.", 9) != 0 && strcmp(what, "key") != 0)
         s->unknown = true;
     return ERR_OK;
 }

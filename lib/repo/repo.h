@@ -20,9 +20,10 @@ typedef struct Repo {
 } Repo;
 
 typedef struct RepoSpec {
-    const char *name;    /* of the repository in the configuration */
-    const char *cluster; /* may be NULL for what concerns all clusters */
-    uint8_t cipher;      /* what the configuration says: anything else found is refused */
+    const char *name;        /* of the repository in the configuration */
+    const char *cluster;     /* may be NULL for what concerns all clusters */
+    uint8_t cipher;          /* what the configuration says: anything else found is refused */
+    const KeySecret *secret; /* for an encrypted one */
 } RepoSpec;
 
 /*

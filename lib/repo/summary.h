@@ -2,8 +2,8 @@
 #define PGDR_REPO_SUMMARY_H
 
 /*
- * "backups/<id>/summary": what `pgdr info` shows, the digests of manifest and packs list, and a
- * wrap of the key. Its existence beside the manifest is what makes a backup exist.
+ * "backups/<id>/summary": what `pgdr info` shows, and the digests of manifest and packs list. Its
+ * existence beside the manifest is what makes a backup exist.
  */
 
 #include "lib/repo/repo.h"

@@ -1,0 +1,33 @@
+#ifndef PGDR_REPO_KEY_STORE_H
+#define PGDR_REPO_KEY_STORE_H
+
+/*
+ * Where keys lie:
+ *
+ *     keys/<key id>/<wrap>.{1,2,3}      three identical copies of each wrap
+ *     <cluster>/backups/<id>/key        a copy beside every backup, should keys/ be lost
+ *
+ * Key objects are never sealed and never overwritten. A passphrase is changed by adding wraps and
+ * then removing the old ones.
+ */
+
+#include "lib/repo/repo.h"
+
+/* Fills r->keys and r->key (the newest). One good copy of each key is enough; a damaged one is
+ * worth a warning. r->key stays NULL when there are no keys at all. */
+MUST_CHECK ErrCode keys_read(Repo *r, KeyRing *ring, Err *err);
+/* Puts a key's wrap, in three copies. */
+MUST_CHECK ErrCode key_put(Repo *r, const RepoKey *key, Err *err);
+/* Puts a copy of the current key's wrap beside a backup. */
+MUST_CHECK ErrCode key_put_beside(Repo *r, const char *backup_id, Err *err);
+
+/*
+ * Changes the passphrase (`secret` is the new one; NULL: it stays) and makes a new data key for
+ * what is written from now on (always when the passphrase stays, else with `new_key`). Nothing else
+ * is rewritten: all keys ever made stay, under the new passphrase. The old wraps are removed when
+ * the new ones were read back.
+ */
+MUST_CHECK ErrCode repo_rekey(Repo *r, const RepoSpec *spec, const KeySecret *secret, bool new_key,
+                              Err *err);
+
+#endif
