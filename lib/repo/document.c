@@ -1,9 +1,36 @@
 #include <string.h>
 
+#include "lib/common/hex.h"
 #include "lib/repo/repo.h"
 
 #define DOCUMENT_LEVEL 3
 #define JSON_TEXT_MAX (16 * MIB)
+
+bool document_facts_equal(const DocumentFacts *a, const DocumentFacts *b)
+{
+    return a->size == b->size && memcmp(a->sha256, b->sha256, SHA256_LEN) == 0;
+}
+
+json_t *document_facts_json(const DocumentFacts *f)
+{
+    char sha[SHA256_HEX_LEN], stamp[STAMP_TEXT_LEN];
+    return json_pack("{s:I,s:s,s:s}", "size", (json_int_t)f->size, "sha256",
+                     hex_format(f->sha256, SHA256_LEN, sha), "stamp",
+                     stamp_format(&f->stamp, stamp));
+}
+
+ErrCode document_facts_parse(const json_t *obj, DocumentFacts *ret, Err *err)
+{
+    const char *sha, *stamp;
+    int64_t size;
+    TRY(json_get_number(obj, "size", 0, INT64_MAX, &size, err));
+    TRY(json_get_text(obj, "sha256", &sha, err));
+    TRY(json_get_text(obj, "stamp", &stamp, err));
+    if (!hex_parse(sha, '\0', ret->sha256, SHA256_LEN) || !stamp_parse(stamp, &ret->stamp))
+        return err_set(err, ERR_DAMAGED, "the digest of an object is damaged");
+    ret->size = (uint64_t)size;
+    return ERR_OK;
+}
 
 ErrCode document_put(Repo *r, const char *name, const char kind[KIND_LEN], const void *text,
                      size_t len, StoragePutFlags flags, DocumentFacts *facts, Err *err)
@@ -18,7 +45,7 @@ ErrCode document_put(Repo *r, const char *name, const char kind[KIND_LEN], const
     TRY(object_writer_finish(w, 0, NULL, &object, err));
     TRY(repo_put(r, name, w, flags, err));
     if (facts) {
-        facts->size = object.size;
+        *facts = (DocumentFacts){.size = object.size, .stamp = object.stamp};
         memcpy(facts->sha256, object.sha256, SHA256_LEN);
     }
     return ERR_OK;
@@ -60,7 +87,7 @@ ErrCode document_get(Repo *r, const char *name, const char kind[KIND_LEN], size_
     if (rc != ERR_OK)
         return err_wrap(err, "cannot read '%s/%s' in '%s'", r->cluster, name, repo_url(r));
     if (facts) {
-        facts->size = bytes.len;
+        *facts = (DocumentFacts){.size = bytes.len, .stamp = object_stamp(bytes.data)};
         sha256_of(bytes.data, bytes.len, facts->sha256);
     }
     return ERR_OK;

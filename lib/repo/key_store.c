@@ -13,10 +13,9 @@
 /* --- one key object --- */
 
 /* It is read before any key is known: it is plain, and checked by its own digests. */
-static ErrCode wrap_get(Repo *r, const char *name, json_t **ret, Err *err)
+static ErrCode wraps_get(Repo *r, const char *name, Buf *text, Err *err)
 {
     Buf bytes AUTO(buf_release) = {0};
-    Buf text AUTO(buf_release) = {0};
     char kind[KIND_LEN + 1];
     ObjectFooter f;
     size_t raw;
@@ -29,20 +28,38 @@ static ErrCode wrap_get(Repo *r, const char *name, json_t **ret, Err *err)
     const uint8_t *unit = bytes.data + sizeof(ObjectHeader);
     size_t len = (size_t)f.table_off - sizeof(ObjectHeader);
     TRY(frame_raw_size(unit, len, KEY_TEXT_MAX, &raw, err));
-    TRY(decompressor_run(d, unit, len, buf_reserve(&text, raw), raw, err));
-    return json_parse_object(text.data, raw, ret, err);
+    TRY(decompressor_run(d, unit, len, buf_reserve(text, raw), raw, err));
+    text->len = raw;
+    return ERR_OK;
 }
 
-static ErrCode wrap_put(Repo *r, const RepoKey *key, const char *name, Err *err)
+/* The next line of such a text; *ret stays NULL at the end. */
+static ErrCode wraps_next(const Buf *text, size_t *at, json_t **ret, Err *err)
+{
+    const uint8_t *line = text->data + *at;
+    const uint8_t *nl = *at < text->len ? memchr(line, '\n', text->len - *at) : NULL;
+    if (!nl)
+        return *at == text->len && *at ? ERR_OK
+                                       : err_set(err, ERR_DAMAGED, "the list of wraps has no end");
+    *at += (size_t)(nl - line) + 1;
+    return json_parse_object(line, (size_t)(nl - line), ret, err);
+}
+
+/* Wraps of keys, a line each. */
+static ErrCode wraps_put(Repo *r, RepoKey *const *keys, size_t n, const char *name, Err *err)
 {
     ObjectWriter *w AUTO(object_writer_freep) = object_writer_new(4 * KIB);
     Compressor *c AUTO(compressor_freep) = compressor_new(1);
-    char *text AUTO(mem_freep) = json_dumps(key->wrap, JSON_COMPACT);
+    Buf text AUTO(buf_release) = {0};
+    for (size_t i = 0; i < n; i++) {
+        char *line AUTO(mem_freep) = json_dumps(keys[i]->wrap, JSON_COMPACT);
+        buf_printf(&text, "%s\n", line);
+    }
     ObjectFacts facts;
-    RepoKey plain = *key; /* a key object is never sealed by its own key */
+    RepoKey plain = *keys[0]; /* a key object is never sealed by its own key */
     plain.cipher = CIPHER_NONE;
     object_writer_begin(w, &plain, KIND_KEY, name);
-    TRY(object_writer_add(w, c, text, strlen(text), NULL, err));
+    TRY(object_writer_add(w, c, text.data, text.len, NULL, err));
     TRY(object_writer_finish(w, 0, NULL, &facts, err));
     secret_wipe(&plain, sizeof(plain));
     int fd;
@@ -50,14 +67,14 @@ static ErrCode wrap_put(Repo *r, const RepoKey *key, const char *name, Err *err)
     return storage_put_bytes(r->storage, name, bytes.data, bytes.len, STORAGE_CREATE, err);
 }
 
-ErrCode key_put(Repo *r, const RepoKey *key, Err *err)
+ErrCode key_put(Repo *r, RepoKey *key, Err *err)
 {
     char id[2 * KEY_ID_LEN + 1], wrap[33];
     hex_format(key->id, KEY_ID_LEN, id);
     random_name(wrap);
     for (int copy = 1; copy <= COPIES; copy++) {
         char *name AUTO(mem_freep) = mem_printf(KEYS_PREFIX "%s/%s.%d", id, wrap, copy);
-        TRY(wrap_put(r, key, name, err));
+        TRY(wraps_put(r, &key, 1, name, err));
     }
     return ERR_OK;
 }
@@ -66,7 +83,7 @@ ErrCode key_put_beside(Repo *r, const char *backup_id, Err *err)
 {
     char *relative AUTO(mem_freep) = backup_object_name(backup_id, "key");
     char *name AUTO(mem_freep) = repo_full_name(r, relative);
-    ErrCode rc = wrap_put(r, r->key, name, err);
+    ErrCode rc = wraps_put(r, r->keys.keys.at, r->keys.keys.n, name, err);
     return rc == ERR_EXISTS ? ERR_OK : rc;
 }
 
@@ -91,22 +108,39 @@ static size_t wrap_stem(const char *name)
     return dot ? (size_t)(dot - name) : strlen(name);
 }
 
+static void add_key(Repo *r, RepoKey *key)
+{
+    if (repo_keys_find(&r->keys, key->id))
+        repo_key_free(key);
+    else
+        vec_push(&r->keys.keys, key);
+}
+
+static ErrCode keys_open(KeysRead *k, const char *name, Err *err)
+{
+    Buf text AUTO(buf_release) = {0};
+    TRY(wraps_get(k->repo, name, &text, err));
+    for (size_t at = 0;;) {
+        json_t *wrap AUTO(json_decrefp) = NULL;
+        RepoKey *key = NULL;
+        TRY(wraps_next(&text, &at, &wrap, err));
+        if (!wrap)
+            return ERR_OK;
+        TRY(repo_key_unwrap(wrap, k->ring, &key, err));
+        add_key(k->repo, key);
+    }
+}
+
 /* Anything that another copy or another wrap may make good for is only noted. */
 static ErrCode keys_try(KeysRead *k, const char *name, Err *err)
 {
-    json_t *wrap AUTO(json_decrefp) = NULL;
-    RepoKey *key = NULL;
     Err why = {0};
     size_t stem = wrap_stem(name);
     if (*k->wrong && strlen(k->wrong) == stem && strncmp(k->wrong, name, stem) == 0)
         return ERR_OK; /* a copy of a wrap that does not open */
-    ErrCode rc = wrap_get(k->repo, name, &wrap, &why);
+    ErrCode rc = keys_open(k, name, &why);
     if (rc == ERR_OK)
-        rc = repo_key_unwrap(wrap, k->ring, &key, &why);
-    if (rc == ERR_OK) {
-        vec_push(&k->repo->keys.keys, key);
         return ERR_OK;
-    }
     k->last = why;
     if (rc == ERR_WRONG_KEY)
         snprintf(k->wrong, sizeof(k->wrong), "%.*s", (int)stem, name);
@@ -153,18 +187,8 @@ static ErrCode keys_beside(KeysRead *k, Err *err)
             if (strcmp(strrchr(names.at[i], '/'), "/key") == 0)
                 vec_push(&found, mem_strdup(names.at[i]));
     }
-    for (size_t i = 0; i < found.n; i++) {
-        size_t before = k->repo->keys.keys.n;
+    for (size_t i = found.n; i-- > 0;) /* each holds all keys of its time: the last all */
         TRY(keys_try(k, found.at[i], err));
-        if (k->repo->keys.keys.n == before)
-            continue;
-        RepoKey *key = k->repo->keys.keys.at[before];
-        k->repo->keys.keys.n--;
-        if (repo_keys_find(&k->repo->keys, key->id))
-            repo_key_free(key);
-        else
-            k->repo->keys.keys.n++;
-    }
     if (k->repo->keys.keys.n)
         log_warn("the repository's 'keys' folder is empty: the copies beside the backups are used; "
                  "put the folder back");
@@ -211,9 +235,12 @@ static ErrCode rekey_prove(Repo *r, const KeySecret *secret, const StrList *old,
             is_old = strcmp(old->at[k], names.at[i]) == 0;
         if (is_old)
             continue;
+        Buf text AUTO(buf_release) = {0};
         json_t *wrap AUTO(json_decrefp) = NULL;
         RepoKey *key AUTO(repo_key_freep) = NULL;
-        TRY(wrap_get(r, names.at[i], &wrap, err));
+        size_t at = 0;
+        TRY(wraps_get(r, names.at[i], &text, err));
+        TRY(wraps_next(&text, &at, &wrap, err));
         TRY(repo_key_unwrap(wrap, ring, &key, err));
         opened++;
     }
@@ -244,7 +271,7 @@ ErrCode repo_rekey(Repo *r, const RepoSpec *spec, const KeySecret *secret, bool 
         TRY(wrap_method(r->key->wrap, &m, err));
         mint_key(r);
         TRY(repo_key_wrap(r->keys.keys.at[r->keys.keys.n - 1], ring, &m, err));
-        return key_put(r, r->key, err);
+        return key_put(r, r->keys.keys.at[r->keys.keys.n - 1], err);
     }
     TRY(keyring_method_new(ring, &m, err));
     if (new_key)

@@ -5,10 +5,11 @@
  * Where keys lie:
  *
  *     keys/<key id>/<wrap>.{1,2,3}      three identical copies of each wrap
- *     <cluster>/backups/<id>/key        a copy beside every backup, should keys/ be lost
+ *     <cluster>/backups/<id>/key        a copy of all keys beside every backup, should keys/ be
+ * lost
  *
- * Key objects are never sealed and never overwritten. A passphrase is changed by adding wraps and
- * then removing the old ones.
+ * A key object holds wraps, a line each. Key objects are never sealed and never overwritten. A
+ * passphrase is changed by adding wraps and then removing the old ones.
  */
 
 #include "lib/repo/repo.h"
@@ -17,8 +18,8 @@
  * worth a warning. r->key stays NULL when there are no keys at all. */
 MUST_CHECK ErrCode keys_read(Repo *r, KeyRing *ring, Err *err);
 /* Puts a key's wrap, in three copies. */
-MUST_CHECK ErrCode key_put(Repo *r, const RepoKey *key, Err *err);
-/* Puts a copy of the current key's wrap beside a backup. */
+MUST_CHECK ErrCode key_put(Repo *r, RepoKey *key, Err *err);
+/* Puts the wraps of all keys beside a backup. */
 MUST_CHECK ErrCode key_put_beside(Repo *r, const char *backup_id, Err *err);
 
 /*

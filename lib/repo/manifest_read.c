@@ -10,8 +10,8 @@
 #define FILE_SIZE_MAX ((int64_t)1 << 50)
 
 typedef struct PartInfo {
-    uint64_t size, files;
-    uint8_t sha256[SHA256_LEN];
+    DocumentFacts facts;
+    uint64_t files;
 } PartInfo;
 
 struct ManifestReader {
@@ -208,16 +208,13 @@ static ErrCode header_parse(const json_t *j, ManifestHeader *h, Err *err)
 
 static ErrCode head_part(ManifestReader *r, const json_t *j, Err *err)
 {
-    int64_t part, size, files;
-    const char *sha;
+    int64_t part, files;
     PartInfo info;
     TRY(json_get_number(j, "part", 1, INT32_MAX, &part, err));
-    TRY(json_get_number(j, "size", 0, PART_STORED_MAX, &size, err));
     TRY(json_get_number(j, "files", 0, INT64_MAX, &files, err));
-    TRY(json_get_text(j, "sha256", &sha, err));
-    if ((size_t)part != r->parts.n + 1 || !hex_parse(sha, '\0', info.sha256, SHA256_LEN))
+    TRY(document_facts_parse(j, &info.facts, err));
+    if ((size_t)part != r->parts.n + 1 || info.facts.size > PART_STORED_MAX)
         return err_set(err, ERR_DAMAGED, "the list of parts is damaged");
-    info.size = (uint64_t)size;
     info.files = (uint64_t)files;
     vec_push(&r->parts, info);
     return ERR_OK;
@@ -278,8 +275,7 @@ ErrCode manifest_reader_open(Repo *repo, const char *backup_id, const DocumentFa
     DocumentFacts facts;
     char *name AUTO(mem_freep) = backup_object_name(backup_id, "manifest");
     TRY(document_get(repo, name, KIND_MANIFEST, HEAD_MAX, &text, &facts, err));
-    if (expected &&
-        (facts.size != expected->size || memcmp(facts.sha256, expected->sha256, SHA256_LEN) != 0))
+    if (expected && !document_facts_equal(&facts, expected))
         return err_set(err, ERR_DAMAGED,
                        "'%s/%s' in '%s' is not the one its summary was written "
                        "for",
@@ -302,7 +298,7 @@ static ErrCode part_load(ManifestReader *r, const char *name, Err *err)
     r->stored.len = 0;
     TRY(repo_get(r->repo, name, PART_STORED_MAX, &r->stored, err));
     sha256_of(r->stored.data, r->stored.len, sha);
-    if (r->stored.len != part->size || memcmp(sha, part->sha256, SHA256_LEN) != 0)
+    if (r->stored.len != part->facts.size || memcmp(sha, part->facts.sha256, SHA256_LEN) != 0)
         return err_set(err, ERR_DAMAGED, "the bytes are not those the manifest's head lists");
     TRY(object_parse(&r->repo->keys, r->stored.data, r->stored.len, KIND_MANIFEST, &info, err));
     unit_reader_free(r->units);

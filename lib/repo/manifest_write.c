@@ -140,13 +140,6 @@ static ErrCode flush_unit(ManifestWriter *w, Err *err)
     return ERR_OK;
 }
 
-static void append_facts(Buf *out, uint64_t size, const uint8_t sha256[SHA256_LEN])
-{
-    char hex[SHA256_HEX_LEN];
-    buf_printf(out, "\"size\":%" PRIu64 ",\"sha256\":\"%s\"", size,
-               hex_format(sha256, SHA256_LEN, hex));
-}
-
 static ErrCode close_part(ManifestWriter *w, Err *err)
 {
     if (!w->open)
@@ -155,9 +148,12 @@ static ErrCode close_part(ManifestWriter *w, Err *err)
     TRY(flush_unit(w, err));
     TRY(object_writer_finish(w->object, 0, NULL, &facts, err));
     TRY(repo_put(w->repo, w->part_name, w->object, STORAGE_CREATE, err));
-    buf_printf(&w->head, "{\"part\":%u,\"files\":%" PRIu64 ",", w->part, w->part_files);
-    append_facts(&w->head, facts.size, facts.sha256);
-    buf_append_str(&w->head, "}\n");
+    char sha[SHA256_HEX_LEN], stamp[STAMP_TEXT_LEN];
+    buf_printf(&w->head,
+               "{\"part\":%u,\"files\":%" PRIu64 ",\"size\":%" PRIu64
+               ",\"sha256\":\"%s\",\"stamp\":\"%s\"}\n",
+               w->part, w->part_files, facts.size, hex_format(facts.sha256, SHA256_LEN, sha),
+               stamp_format(&facts.stamp, stamp));
     w->open = false;
     return ERR_OK;
 }

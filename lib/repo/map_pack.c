@@ -248,7 +248,7 @@ static ErrCode open_pack_load(MapPackReader *r, OpenPack *p, Err *err)
     TRY(repo_get_table(r->repo, p->name, KIND_MAPS, &p->info, &table, err));
     if (expected &&
         (expected->facts.size != p->info.size || expected->facts.table_off != p->info.table_off ||
-         memcmp(expected->facts.salt, p->info.salt, SALT_LEN) != 0))
+         memcmp(expected->facts.stamp.salt, p->info.salt, SALT_LEN) != 0))
         return err_set(err, ERR_DAMAGED, "it is not the one in its backup's list of packs");
     TRY(table_find(&table, SECTION_LEN, &section, err));
     TRY(unit_lens_parse(section, p->info.units, p->info.table_off, &lens, err));

@@ -12,6 +12,23 @@
 #include "lib/common/compress.h"
 #include "lib/repo/key.h"
 
+/*
+ * What an object was written with besides its content. The same content under the same name, key
+ * and stamp gives the same bytes, so that a damaged object whose digest stands elsewhere can be
+ * made again from another copy of its content.
+ */
+typedef struct ObjectStamp {
+    uint8_t key_id[KEY_ID_LEN];
+    uint8_t salt[SALT_LEN];
+    uint64_t created_us;
+} ObjectStamp;
+
+#define STAMP_LEN (KEY_ID_LEN + SALT_LEN + 8)
+#define STAMP_TEXT_LEN (2 * STAMP_LEN + 1)
+/* As hexadecimal text; `out` holds STAMP_TEXT_LEN. */
+const char *stamp_format(const ObjectStamp *s, char *out);
+bool stamp_parse(const char *text, ObjectStamp *ret);
+
 /* --- writing --- */
 
 typedef struct ObjectWriter ObjectWriter;
@@ -26,6 +43,9 @@ void object_writer_spill(ObjectWriter *w, size_t limit, const char *dir);
 /* Begins an object, reusing the memory of the one before. The key is borrowed until finish. */
 void object_writer_begin(ObjectWriter *w, const RepoKey *key, const char kind[KIND_LEN],
                          const char *name);
+/* The same with a stamp that was used before; key->id must be the stamp's. */
+void object_writer_begin_stamped(ObjectWriter *w, const RepoKey *key, const char kind[KIND_LEN],
+                                 const char *name, const ObjectStamp *stamp);
 /* Adds one unit of at most UNIT_RAW_MAX raw bytes; returns its stored size in *ret_stored. */
 MUST_CHECK ErrCode object_writer_add(ObjectWriter *w, Compressor *c, const void *raw, size_t len,
                                      uint32_t *ret_stored, Err *err);
@@ -43,9 +63,7 @@ typedef struct ObjectFacts {
     uint64_t table_off;
     uint32_t table_len;
     uint8_t table_sha256[SHA256_LEN]; /* of the stored table frame */
-    uint8_t key_id[KEY_ID_LEN];
-    uint8_t salt[SALT_LEN];
-    uint8_t cipher;
+    ObjectStamp stamp;
 } ObjectFacts;
 
 /* Writes the table (section LEN, then `sections`) and the footer. */
@@ -70,6 +88,9 @@ typedef struct ObjectInfo {
     uint64_t slots;
     uint8_t sha256[SHA256_LEN]; /* of all before the footer */
 } ObjectInfo;
+
+/* The stamp in an object's header; the header must have been checked. */
+ObjectStamp object_stamp(const void *object);
 
 typedef struct RepoKeys {
     VEC(RepoKey *) keys;

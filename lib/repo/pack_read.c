@@ -84,19 +84,19 @@ static ErrCode table_complete(PackTable *t, Err *err)
 static ErrCode table_load_expected(PackTable *t, Repo *repo, const PackInfo *expected, Err *err)
 {
     const ObjectFacts *f = &expected->facts;
-    const RepoKey *key = repo_keys_find(&repo->keys, f->key_id);
+    const RepoKey *key = repo_keys_find(&repo->keys, f->stamp.key_id);
     if (!key)
         return err_set(err, ERR_WRONG_KEY,
                        "it was written under a key that this repository does "
                        "not have");
     t->info = (ObjectInfo){.key = key,
-                           .cipher = f->cipher,
+                           .cipher = key->cipher,
                            .size = f->size,
                            .table_off = f->table_off,
                            .table_len = f->table_len,
                            .units = expected->units,
                            .slots = expected->slots};
-    memcpy(t->info.salt, f->salt, SALT_LEN);
+    memcpy(t->info.salt, f->stamp.salt, SALT_LEN);
     Buf stored AUTO(buf_release) = {0};
     uint8_t sha[SHA256_LEN];
     TRY(repo_get_range(repo, t->name, f->table_off, buf_reserve(&stored, f->table_len),

@@ -106,7 +106,12 @@ MUST_CHECK ErrCode repo_list_names(Repo *r, const char *prefix, bool by_level, S
 typedef struct DocumentFacts {
     uint64_t size; /* stored */
     uint8_t sha256[SHA256_LEN];
+    ObjectStamp stamp;
 } DocumentFacts;
+bool document_facts_equal(const DocumentFacts *a, const DocumentFacts *b);
+/* {"size","sha256","stamp"} */
+json_t *document_facts_json(const DocumentFacts *f);
+MUST_CHECK ErrCode document_facts_parse(const json_t *obj, DocumentFacts *ret, Err *err);
 
 /* `facts` may be NULL. */
 MUST_CHECK ErrCode document_put(Repo *r, const char *name, const char kind[KIND_LEN],

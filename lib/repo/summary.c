@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "lib/common/hex.h"
 #include "lib/pg/lsn.h"
 #include "lib/repo/manifest.h"
 
@@ -17,13 +16,6 @@ void summary_release(BackupSummary *s)
     free(s->parent);
     str_list_release(&s->warnings);
     *s = (BackupSummary){.cluster = NULL};
-}
-
-static json_t *facts_json(const DocumentFacts *f)
-{
-    char hex[SHA256_HEX_LEN];
-    return json_pack("{s:I,s:s}", "size", (json_int_t)f->size, "sha256",
-                     hex_format(f->sha256, SHA256_LEN, hex));
 }
 
 /* Text that came from outside may not be UTF-8. */
@@ -52,7 +44,7 @@ static json_t *summary_json(const BackupSummary *s)
         (json_int_t)s->block_size, "checksum_version", (json_int_t)s->checksum_version, "size",
         (json_int_t)s->size, "files", (json_int_t)s->files, "stored", (json_int_t)s->stored,
         "damaged_pages", (json_int_t)s->damaged_pages, "warnings", warnings, "manifest",
-        facts_json(&s->manifest), "packs", facts_json(&s->packs));
+        document_facts_json(&s->manifest), "packs", document_facts_json(&s->packs));
     json_object_update(j, more);
     json_decref(more);
     return j;
@@ -68,15 +60,8 @@ ErrCode summary_put(Repo *repo, const BackupSummary *s, Err *err)
 static ErrCode get_facts(const json_t *j, const char *key, DocumentFacts *ret, Err *err)
 {
     json_t *obj;
-    const char *hex;
-    int64_t size;
     TRY(json_get_object(j, key, &obj, err));
-    TRY(json_get_number(obj, "size", 0, INT64_MAX, &size, err));
-    TRY(json_get_text(obj, "sha256", &hex, err));
-    if (!hex_parse(hex, '\0', ret->sha256, SHA256_LEN))
-        return err_set(err, ERR_DAMAGED, "\"%s\" has no digest", key);
-    ret->size = (uint64_t)size;
-    return ERR_OK;
+    return document_facts_parse(obj, ret, err);
 }
 
 static ErrCode get_copy(const json_t *j, const char *key, char **ret, Err *err)
