@@ -278,7 +278,7 @@ static FileEntry entry_of(const Backup *b, const BackupFile *f)
                        .off = f->off,
                        .map_len = f->map_len,
                        .unit = f->unit,
-                       .hash = f->hash};
+                       .small = f->small};
 }
 
 static void manifest_defaults(const Backup *b, ManifestHeader *h)

@@ -191,6 +191,7 @@ static json_t *plan_json(const RestoreSpec *spec, const RestorePlan *p)
     for (size_t i = 0; i < p->warnings.n; i++)
         json_array_append_new(warn, out_json_text(p->warnings.at[i]));
     json_object_set_new(j, "reachable", json_true());
+    json_object_set_new(j, "repository", json_string(spec->repo->name));
     json_object_set_new(j, "backup", json_string(p->backup.id));
     json_object_set_new(j, "target", json_string(target_format(&spec->target, text)));
     json_object_set_new(j, "timeline", json_integer(p->path.at[p->path.n - 1].tli));
@@ -304,12 +305,77 @@ static ErrCode carry_out(Cli *cli, const RestoreSpec *spec, const RestorePlan *p
     return ERR_OK;
 }
 
-static ErrCode plan_and_run(Cli *cli, RestoreSpec *spec, Err *err)
+/* --- with several repositories --- */
+
+typedef VEC(Repo *) OpenRepos;
+
+static void open_repos_release(OpenRepos *r)
+{
+    for (size_t i = 0; i < r->n; i++)
+        repo_close(r->at[i]);
+    vec_release(r);
+}
+
+/* A repository that does not answer does not keep the others from serving. */
+static ErrCode open_repos(Cli *cli, OpenRepos *ret, Err *err)
+{
+    ErrCode rc = ERR_OK;
+    for (size_t i = 0; i < opt_repos(cli); i++) {
+        Repo *repo = NULL;
+        Err one = {0};
+        if (cli_repo_open(cli, i, opt_cluster(cli), &repo, &one) == ERR_OK) {
+            vec_push(ret, repo);
+            continue;
+        }
+        if (opt_repos(cli) > 1)
+            log_err(LOG_WARN, &one);
+        if (rc == ERR_OK)
+            *err = one;
+        rc = err->code;
+    }
+    return ret->n ? ERR_OK : rc;
+}
+
+/* The first repository that leads to the target; the reasons of the others are told. */
+static ErrCode plan_over(RestoreSpec *spec, const OpenRepos *repos, RestorePlan *plan, Err *err)
+{
+    ErrCode rc = ERR_OK;
+    for (size_t i = 0; i < repos->n; i++) {
+        Err one = {0};
+        spec->repo = repos->at[i];
+        if (restore_plan_make(spec, plan, &one) == ERR_OK)
+            return ERR_OK;
+        if (repos->n > 1)
+            log_line(LOG_INFO, one.hint, "repository '%s': %s", spec->repo->name, one.message);
+        if (rc == ERR_OK)
+            *err = one;
+        rc = err->code;
+    }
+    return rc;
+}
+
+/* Those that have the same backup stand by for what cannot be read. */
+static void chain_fallbacks(const OpenRepos *repos, Repo *first, const char *backup_id)
+{
+    Repo *last = first;
+    for (size_t i = 0; i < repos->n; i++) {
+        BackupStates states AUTO(backup_states_release) = {0};
+        Err err = {0};
+        if (repos->at[i] == first ||
+            backup_states_read(repos->at[i], backup_id, &states, &err) != ERR_OK || !states.n ||
+            !backup_exists(&states.at[0]))
+            continue;
+        last->fallback = repos->at[i];
+        last = repos->at[i];
+    }
+}
+
+static ErrCode plan_and_run(Cli *cli, RestoreSpec *spec, const OpenRepos *repos, Err *err)
 {
     RestorePlan plan AUTO(restore_plan_release) = {.bytes = 0};
     cli_progress_begin(cli);
     progress_begin(&cli->progress, "planning", 0, 0);
-    ErrCode rc = restore_plan_make(spec, &plan, err);
+    ErrCode rc = plan_over(spec, repos, &plan, err);
     cli_progress_end(cli);
     if (rc != ERR_OK) {
         json_object_set_new(
@@ -317,6 +383,7 @@ static ErrCode plan_and_run(Cli *cli, RestoreSpec *spec, Err *err)
             json_pack("{s:b,s:o}", "reachable", 0, "reason", out_json_text(err->message)));
         return rc;
     }
+    chain_fallbacks(repos, spec->repo, plan.backup.id);
     json_object_set_new(out_doc(&cli->out), "plan", plan_json(spec, &plan));
     show_plan(cli, spec, &plan);
     return opt_bool(cli, OPT_DRY_RUN) ? ERR_OK : carry_out(cli, spec, &plan, err);
@@ -324,10 +391,9 @@ static ErrCode plan_and_run(Cli *cli, RestoreSpec *spec, Err *err)
 
 ErrCode cmd_restore(Cli *cli, Err *err)
 {
-    Repo *repo AUTO(repo_closep) = NULL;
+    OpenRepos repos AUTO(open_repos_release) = {0};
     RestoreSpec spec AUTO(spec_release) = {.delta = false};
     TRY(spec_from_options(cli, &spec, err));
-    TRY(cli_repo_open(cli, 0, opt_cluster(cli), &repo, err));
-    spec.repo = repo;
-    return plan_and_run(cli, &spec, err);
+    TRY(open_repos(cli, &repos, err));
+    return plan_and_run(cli, &spec, &repos, err);
 }

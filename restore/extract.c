@@ -479,7 +479,9 @@ ErrCode extract_run(const ExtractSpec *spec, ExtractResult *ret, Err *err)
     Batch batch = {.job = NULL};
     TRY(manifest_reader_open(spec->repo, spec->backup_id, spec->manifest, &x.manifest, err));
     x.header = manifest_reader_header(x.manifest);
-    TRY(packs_list_get(spec->repo, spec->backup_id, NULL, &x.own, err));
+    if (packs_list_get(spec->repo, spec->backup_id, NULL, &x.own, err) != ERR_OK &&
+        !repo_falls_back(spec->repo, err)) /* without it tables are checked by themselves */
+        return err->code;
     x.tables = pack_tables_new(spec->repo, TABLES_MEMORY, find_own, &x);
     x.maps = map_pack_reader_new(spec->repo, find_own, &x);
     WorkersSpec pool = {.n = spec->jobs,

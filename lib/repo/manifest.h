@@ -30,8 +30,8 @@ typedef struct FileEntry {
     uint32_t pack;   /* map pack, or data pack of a small file */
     uint64_t off;    /* of the map (raw), or of the small file inside its unit */
     uint64_t map_len;
-    uint32_t unit; /* of a small file */
-    uint64_t hash; /* page_hash() of a small file */
+    uint32_t unit;  /* of a small file */
+    uint32_t small; /* its number among the small files of the pack */
 } FileEntry;
 
 typedef struct ManifestTablespace {

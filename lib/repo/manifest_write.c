@@ -99,8 +99,8 @@ static void append_place(const FileEntry *e, Buf *out)
         buf_printf(out, ",\"m\":[%u,%u,%" PRIu64 ",%" PRIu64 "]", e->backup, e->pack, e->off,
                    e->map_len);
     if (e->place == PLACE_SMALL)
-        buf_printf(out, ",\"x\":[%u,%u,%u,%" PRIu64 "],\"h\":\"%016" PRIx64 "\"", e->backup,
-                   e->pack, e->unit, e->off, e->hash);
+        buf_printf(out, ",\"x\":[%u,%u,%u,%" PRIu64 ",%u]", e->backup, e->pack, e->unit, e->off,
+                   e->small);
 }
 
 static void append_entry(const ManifestHeader *h, const FileEntry *e, Buf *out)

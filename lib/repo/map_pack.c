@@ -167,6 +167,7 @@ struct MapPackReader {
     OpenPack *open[OPEN_PACKS];
     uint64_t clock;
     Buf scratch, bytes;
+    MapPackReader *fallback; /* of the repository's fallback; made when it is needed */
 };
 
 MapPackReader *map_pack_reader_new(Repo *repo, PackFindFn find, void *arg)
@@ -203,6 +204,7 @@ void map_pack_reader_free(MapPackReader *r)
         open_pack_free(r->open[i]);
     buf_release(&r->scratch);
     buf_release(&r->bytes);
+    map_pack_reader_free(r->fallback);
     free(r);
 }
 
@@ -343,8 +345,8 @@ static ErrCode reader_map(MapPackReader *r, const char *backup_id, const MapRef 
     return ERR_OK;
 }
 
-ErrCode map_pack_reader_get(MapPackReader *r, const char *backup_id, const MapRef *ref,
-                            FileMap *ret, Err *err)
+static ErrCode reader_get(MapPackReader *r, const char *backup_id, const MapRef *ref, FileMap *ret,
+                          Err *err)
 {
     FileMap map AUTO(file_map_release) = {0};
     FileMap base AUTO(file_map_release) = {0};
@@ -361,4 +363,29 @@ ErrCode map_pack_reader_get(MapPackReader *r, const char *backup_id, const MapRe
     *ret = map;
     map = (FileMap){0};
     return ERR_OK;
+}
+
+/* The fallback's maps number backups in their own way. */
+static ErrCode reader_get_elsewhere(MapPackReader *r, const char *backup_id, const MapRef *ref,
+                                    FileMap *ret, Err *err)
+{
+    if (!r->fallback)
+        r->fallback = map_pack_reader_new(r->repo->fallback, NULL, NULL);
+    TRY(map_pack_reader_get(r->fallback, backup_id, ref, ret, err));
+    for (size_t i = 0; i < ret->sources.n; i++) {
+        const char *id = r->fallback->ids.at[ret->sources.at[i].backup];
+        ret->sources.at[i].backup = reader_intern(r, id, strlen(id));
+    }
+    return ERR_OK;
+}
+
+ErrCode map_pack_reader_get(MapPackReader *r, const char *backup_id, const MapRef *ref,
+                            FileMap *ret, Err *err)
+{
+    if (!r->repo->fallback || !atomic_load(&r->repo->down)) {
+        ErrCode rc = reader_get(r, backup_id, ref, ret, err);
+        if (rc == ERR_OK || !repo_falls_back(r->repo, err))
+            return rc;
+    }
+    return reader_get_elsewhere(r, backup_id, ref, ret, err);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "lib/common/hex.h"
+#include "lib/common/log.h"
 #include "lib/repo/key_store.h"
 
 #define KEYS_PREFIX "keys/"
@@ -140,6 +141,19 @@ ErrCode repo_init(Storage *storage, const RepoSpec *spec, Repo **ret, bool *ret_
     TRY(repo_check_cipher(r, spec, err));
     *ret = steal_ptr(&r);
     return ERR_OK;
+}
+
+bool repo_falls_back(Repo *r, const Err *err)
+{
+    if (!r->fallback || err->code == ERR_CANCELLED || err->code == ERR_NO_SPACE)
+        return false;
+    if (err_can_retry(err->code) && !atomic_exchange(&r->down, true))
+        log_line(LOG_WARN, err->hint, "%s; from now on repository '%s' is read", err->message,
+                 r->fallback->name);
+    else if (!err_can_retry(err->code))
+        log_line(LOG_WARN, err->hint, "%s; read from repository '%s' instead", err->message,
+                 r->fallback->name);
+    return true;
 }
 
 /* --- names and clusters --- */

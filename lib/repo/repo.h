@@ -8,6 +8,8 @@
  * A Repo may be used by several threads at once.
  */
 
+#include <stdatomic.h>
+
 #include "lib/repo/object.h"
 #include "lib/storage/storage.h"
 
@@ -17,7 +19,17 @@ typedef struct Repo {
     char *cluster; /* first part of the names of all its objects */
     RepoKeys keys;
     const RepoKey *key; /* the newest one: for what is written now */
+    /* Another repository that holds copies of the same backups (borrowed; NULL: none): readers of
+     * packs, maps and manifests turn to it for what cannot be read here. */
+    struct Repo *fallback;
+    atomic_bool down; /* it does not answer: readers go to the fallback at once */
 } Repo;
+
+/*
+ * Whether a reader shall turn to the fallback after this failure; says so in the log. A failure to
+ * reach the repository is remembered, so that not every object waits for it again.
+ */
+bool repo_falls_back(Repo *r, const Err *err);
 
 typedef struct RepoSpec {
     const char *name;        /* of the repository in the configuration */
