@@ -8,6 +8,7 @@ STORAGE_TESTS = \
 	tests/storage/test_posix_faults \
 	tests/storage/test_posix_limits \
 	tests/storage/test_retry \
+	tests/storage/test_storage \
 	tests/storage/test_throttle
 
 check_PROGRAMS += $(STORAGE_TESTS)
@@ -48,7 +49,7 @@ tests_storage_test_posix_faults_SOURCES = tests/storage/test_posix_faults.c \
 tests_storage_test_posix_faults_CFLAGS = $(UNIT_CFLAGS)
 tests_storage_test_posix_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=openat,--wrap=pwrite,--wrap=pread \
 	-Wl,--wrap=fsync,--wrap=close,--wrap=linkat,--wrap=renameat2,--wrap=unlinkat,--wrap=mkdirat \
-	-Wl,--wrap=fstatat,--wrap=fcntl,--wrap=readdir
+	-Wl,--wrap=fstatat,--wrap=statx,--wrap=fcntl,--wrap=readdir
 tests_storage_test_posix_faults_LDADD = $(CONFORMANCE_LIBS)
 
 tests_storage_test_fault_SOURCES = tests/storage/test_fault.c
@@ -62,3 +63,7 @@ tests_storage_test_retry_LDADD = $(CONFORMANCE_LIBS)
 tests_storage_test_throttle_SOURCES = tests/storage/test_throttle.c tests/storage/fake_clock.h
 tests_storage_test_throttle_CFLAGS = $(UNIT_CFLAGS)
 tests_storage_test_throttle_LDADD = $(CONFORMANCE_LIBS)
+
+tests_storage_test_storage_SOURCES = tests/storage/test_storage.c
+tests_storage_test_storage_CFLAGS = $(UNIT_CFLAGS)
+tests_storage_test_storage_LDADD = $(CONFORMANCE_LIBS)
