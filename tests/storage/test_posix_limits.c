@@ -117,6 +117,7 @@ static void lost_found_child(Job *job)
     JOB_TRUE(job, names.n == 2);
     JOB_TRUE(job, mkdir(other, 0) == 0);
     JOB_ERR(job, ERR_ACCESS, "other", "", storage_list_names(s, "", false, &names, err));
+    JOB_TRUE(job, chmod(lost, 0700) == 0 && chmod(other, 0700) == 0);
 }
 
 static void lost_found(void **state)
