@@ -28,6 +28,9 @@ static ErrCode archive_get(Cli *cli, const TimelinePath *path, Err *err)
     char *data_dir AUTO(mem_freep) = NULL;
     char *spool AUTO(mem_freep) = NULL;
     WalGetAnswer answer;
+    Lsn target_end = 0;
+    if (opt_given(cli, OPT_TARGET_END))
+        TRY(lsn_parse(opt_text(cli, OPT_TARGET_END), &target_end, err));
     TRY(cli_data_dir(cli, &data_dir, err));
     RepoSource repos = cli_repo_source(cli);
     spool = mem_printf("%s/%s", opt_text(cli, OPT_SPOOL), opt_cluster(cli));
@@ -35,6 +38,7 @@ static ErrCode archive_get(Cli *cli, const TimelinePath *path, Err *err)
                        .to = cli->args[1],
                        .data_dir = data_dir,
                        .path = path->n ? path : NULL,
+                       .target_end = target_end,
                        .spool = spool,
                        .threads = cli_jobs(cli),
                        .repos = &repos};

@@ -113,31 +113,50 @@ static ErrCode too_early_for_all(const RestoreSpec *spec, const BackupList *list
     return err_hint(err, "nothing earlier can be restored from this repository");
 }
 
+/* The oldest backup on the way that finds the target. Behind a hole in the WAL only a younger one
+ * can; when none does, the hole is the reason. */
+static ErrCode search_from_oldest(const RestoreSpec *spec, const BackupList *list,
+                                  RestorePlan *plan, const BackupSummary **ret, Err *err)
+{
+    Err hole = {0};
+    for (size_t i = 0; i < backup_count(list); i++) {
+        Err why = {0};
+        *ret = backup_at(list, i);
+        if (!on_path(plan, *ret))
+            continue;
+        ErrCode rc = resolve(spec, *ret, plan, &why);
+        if (rc == ERR_OK)
+            return rc;
+        if (rc == ERR_WAL_MISSING && !hole.code)
+            hole = why;
+        if (rc == ERR_WAL_MISSING)
+            continue;
+        if (rc == ERR_REFUSED || hole.code)
+            break;
+        *err = why;
+        return rc;
+    }
+    if (!hole.code)
+        return too_early_for_all(spec, list, plan, err);
+    *err = hole;
+    return hole.code;
+}
+
 /*
- * Names and transactions tell nothing about where they lie: the oldest backup on the way finds
- * them, and then the newest backup before that point is taken.
+ * Names and transactions tell nothing about where they lie: an old backup finds them, and then the
+ * newest backup before that point is taken.
  */
 static ErrCode resolve_by_search(const RestoreSpec *spec, const BackupList *list, RestorePlan *plan,
                                  Err *err)
 {
-    const BackupSummary *best = NULL;
-    for (size_t i = 0; i < backup_count(list) && !best; i++)
-        if (on_path(plan, backup_at(list, i)))
-            best = backup_at(list, i);
-    if (!best)
-        return too_early_for_all(spec, list, plan, err);
-    ErrCode rc = resolve(spec, best, plan, err);
-    if (rc == ERR_REFUSED)
-        return too_early_for_all(spec, list, plan, err);
-    if (rc != ERR_OK)
-        return rc;
+    const BackupSummary *best;
+    TRY(search_from_oldest(spec, list, plan, &best, err));
     for (size_t i = backup_count(list); i-- > 0;) {
         const BackupSummary *b = backup_at(list, i);
         if (!on_path(plan, b) || b->stop_lsn > plan->point.end || b == best)
             continue;
         Err why = {0};
-        rc = resolve(spec, b, plan, &why);
-        if (rc == ERR_OK)
+        if (resolve(spec, b, plan, &why) == ERR_OK)
             return ERR_OK;
         break;
     }
@@ -382,5 +401,9 @@ char *restore_command_of(const RestoreSpec *spec, const RestorePlan *plan)
 {
     Buf path AUTO(buf_release) = {0};
     timeline_path_format(&plan->path, &path);
-    return mem_printf("%s --timeline-path=%s %%f \"%%p\"", spec->restore_command, buf_str(&path));
+    char *end AUTO(mem_freep) =
+        plan->point.to_end ? mem_strdup("")
+                           : mem_printf(" --target-end=" LSN_FMT, LSN_ARG(plan->point.end));
+    return mem_printf("%s --timeline-path=%s%s %%f \"%%p\"", spec->restore_command, buf_str(&path),
+                      end);
 }

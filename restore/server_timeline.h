@@ -13,6 +13,9 @@
  */
 char *server_target_timeline(const char *data_dir);
 
+/* Whether its settings name an LSN (or consistency) at which recovery ends: what restore writes. */
+bool server_has_target(const char *data_dir);
+
 /* The path for such a setting: "latest", "current" or a number. */
 MUST_CHECK ErrCode server_timeline_path(const char *setting, const PgControl *control,
                                         const Lineage *lineage, TimelinePath *ret, Err *err);

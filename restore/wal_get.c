@@ -417,6 +417,15 @@ static ErrCode ask_all(const Question *q, WalGetAnswer *ret, Err *err)
     return rc;
 }
 
+/* See target_end in the header. A server whose target was taken away goes on to the end of the WAL,
+ * and must know of every doubt. */
+static bool is_behind_target(const Question *q)
+{
+    return q->spec->target_end && q->name.kind == WAL_NAME_SEGMENT &&
+           q->start >= q->spec->target_end && !wal_get_standby_mode(q->spec->data_dir) &&
+           server_has_target(q->spec->data_dir);
+}
+
 ErrCode wal_get(const WalGetSpec *spec, WalGetAnswer *ret, Err *err)
 {
     Question q = {.spec = spec};
@@ -429,6 +438,13 @@ ErrCode wal_get(const WalGetSpec *spec, WalGetAnswer *ret, Err *err)
     ErrCode rc = ask_all(&q, ret, err);
     if (rc != ERR_OK && recall_history(&q, err)) {
         *ret = WAL_GET_FOUND;
+        rc = ERR_OK;
+    }
+    if (rc != ERR_OK && is_behind_target(&q)) {
+        log_err(LOG_WARN, err);
+        log_warn("%s lies behind the target of this recovery, which goes on without it",
+                 spec->file);
+        *ret = WAL_GET_ABSENT;
         rc = ERR_OK;
     }
     free(q.to);

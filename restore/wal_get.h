@@ -23,13 +23,18 @@ typedef struct WalGetSpec {
     const char *to;           /* %p: relative to the data directory, or absolute */
     const char *data_dir;     /* of the asking server */
     const TimelinePath *path; /* the timelines recovery walks; NULL: from the server's settings */
+    Lsn target_end;           /* recovery ends here; 0: where the WAL does */
     const char *spool;        /* local directory that remembers timeline histories; NULL: none */
     unsigned threads;         /* 0: one */
     const RepoSource *repos;
 } WalGetSpec;
 
-/* Every error means doubt. A doubt about a .history file of a standby is answered from what the
- * spool remembers: a promotion that is told "absent" would take a timeline that is taken. */
+/*
+ * Every error means doubt. But of a segment wholly behind `target_end` nothing is needed:
+ * PostgreSQL 15 and later read ahead and ask for it all the same, and a hole or damage there is
+ * "absent" and no reason to stop before the target. (A server that did not reach its target does
+ * not open.) A doubt about a .history file of a standby is answered from what the spool remembers:
+ * a promotion that is told "absent" would take a timeline that is taken. */
 MUST_CHECK ErrCode wal_get(const WalGetSpec *spec, WalGetAnswer *ret, Err *err);
 
 /* Whether the server in `data_dir` recovers as a standby (standby.signal is there). */

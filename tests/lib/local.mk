@@ -7,6 +7,7 @@ EXTRA_DIST += \
 	tests/lib/TestRun.pm \
 	tests/lib/PgNode.pm \
 	tests/lib/Pgdr.pm \
+	tests/lib/Recovery.pm \
 	tests/lib/cache-dir \
 	tests/lib/get-deb \
 	tests/lib/get-pg \
