@@ -1,6 +1,7 @@
 #include "archive/wal_push.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "lib/common/file.h"
 #include "lib/common/log.h"
@@ -32,13 +33,20 @@ static ErrCode push_to(const WalPushSpec *spec, unsigned i, const WalFile *f, Er
     return ERR_OK;
 }
 
+/* PostgreSQL works in the data directory; a person who types a path may stand elsewhere. */
+static char *push_path(const WalPushSpec *spec)
+{
+    if (spec->path[0] == '/' || access(spec->path, F_OK) == 0)
+        return path_absolute(spec->path);
+    return path_join(spec->data_dir, spec->path);
+}
+
 ErrCode wal_push(const WalPushSpec *spec, Err *err)
 {
     PgControl control;
     WalFile f AUTO(wal_file_release) = {.data = NULL};
     TRY(control_read(spec->data_dir, &control, NULL, err));
-    char *path AUTO(mem_freep) =
-        spec->path[0] == '/' ? mem_strdup(spec->path) : path_join(spec->data_dir, spec->path);
+    char *path AUTO(mem_freep) = push_path(spec);
     char *wal_dir AUTO(mem_freep) = path_parent(path);
     const char *file = strrchr(path, '/') + 1;
     WalFileSpec load = {.path = path,

@@ -55,9 +55,11 @@ static ErrCode file_bytes(const char *path, size_t limit, unsigned threads, WalF
 {
     int fd AUTO(fd_closep) = -1;
     struct stat st;
-    TRY(file_open(path, O_RDONLY, 0, &fd, err));
+    TRY(file_open(path, O_RDONLY | O_NONBLOCK, 0, &fd, err)); /* a pipe must not hold us up */
     if (fstat(fd, &st) != 0)
         return err_errno(err, errno, "cannot look at '%s'", path);
+    if (!S_ISREG(st.st_mode))
+        return err_set(err, ERR_DAMAGED, "'%s' is not a file", path);
     if ((uint64_t)st.st_size > limit)
         return err_set(err, ERR_MISMATCH, "'%s' has %lld bytes, more than the %zu of a segment",
                        path, (long long)st.st_size, limit);

@@ -5,6 +5,7 @@ EXTRA_DIST += \
 	tests/run \
 	tests/lib/TestFile.pm \
 	tests/lib/TestRun.pm \
+	tests/lib/WalRepo.pm \
 	tests/lib/PgNode.pm \
 	tests/lib/Pgdr.pm \
 	tests/lib/Recovery.pm \
