@@ -19,14 +19,6 @@ ErrCode cli_storage_open(const Cli *cli, size_t i, bool create, Storage **ret, E
         err_set(err, ERR_CONFIG, "this version of pgdr cannot store in S3 ('%s')", url);
         return err_hint(err, "set url in [repo %s] to a directory", opt_repo_name(cli, i));
     }
-    if (!opt_repo_is(cli, i, OPT_ENCRYPTION, "none")) {
-        err_set(err, ERR_CONFIG, "this version of pgdr cannot encrypt (repository '%s')",
-                opt_repo_name(cli, i));
-        return err_hint(err,
-                        "leave encryption out of [repo %s]; an encrypted file system below "
-                        "'%s' can do it meanwhile",
-                        opt_repo_name(cli, i), url);
-    }
     TRY(storage_posix_new(&s, url, create, err));
     s = storage_retry_new(s, &retries);
     if (opt_taken(cli, OPT_MAX_RATE) && opt_given(cli, OPT_MAX_RATE))
