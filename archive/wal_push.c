@@ -6,13 +6,24 @@
 #include "lib/common/file.h"
 #include "lib/common/log.h"
 
-static ErrCode push_refuse_unfinished(const WalFile *f, const PgControl *control, Err *err)
+/* The server says by a file of its own that it has finished a segment. */
+static bool is_ready(const char *wal_dir, const char *file)
+{
+    char *ready AUTO(mem_freep) = mem_printf("%s/archive_status/%s.ready", wal_dir, file);
+    return access(ready, F_OK) == 0;
+}
+
+static ErrCode push_refuse_unfinished(const WalFile *f, const char *wal_dir,
+                                      const PgControl *control, Err *err)
 {
     if (f->name.kind != WAL_NAME_SEGMENT || f->check.complete ||
         control->state == PG_STATE_IN_ARCHIVE_RECOVERY ||
         control->state == PG_STATE_SHUTDOWNED_IN_RECOVERY)
         return ERR_OK;
     err_set(err, ERR_DAMAGED, "segment %s is not whole: %s", f->file, f->check.why);
+    if (!is_ready(wal_dir, f->file))
+        return err_hint(err, "the server has not given it out for archiving: while it still "
+                             "writes it, 'select pg_switch_wal()' finishes it");
     return err_hint(err,
                     "PostgreSQL has finished this segment, so its file was damaged since; "
                     "check the disk, take a new backup, and only then rename "
@@ -56,7 +67,7 @@ ErrCode wal_push(const WalPushSpec *spec, Err *err)
                         .level = spec->level,
                         .threads = spec->threads};
     TRY(wal_file_load(&load, &f, err));
-    TRY(push_refuse_unfinished(&f, &control, err));
+    TRY(push_refuse_unfinished(&f, wal_dir, &control, err));
 
     ErrCode rc = ERR_OK;
     unsigned done = 0;

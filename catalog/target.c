@@ -367,12 +367,13 @@ static ErrCode wal_missing(const Resolver *r, const char *file, Err *err)
             "cannot go beyond " LSN_FMT,
             file, repo_url(r->store->repo), r->backup->id, LSN_ARG(r->end));
     char when[TIME_TEXT_LEN];
-    if (!r->newest)
-        return err->code;
-    return err_hint(err,
-                    "archive the segment if a server still has it; else choose a target no "
-                    "later than '%s'",
-                    time_format_utc(r->newest, true, when));
+    if (r->has_last && r->last.time > r->backup->stop_time)
+        return err_hint(err,
+                        "archive the segment if a server still has it; else choose a time before "
+                        "'%s'",
+                        time_format_utc(r->last.time, true, when));
+    return err_hint(err, "archive the segment if a server still has it; else --type=immediate "
+                         "restores the backup as it is");
 }
 
 /* One segment further. *ret_done: there is nothing more to read, or to learn. */

@@ -83,6 +83,9 @@ const char *opt_cluster(const Cli *cli);
 void cli_progress_begin(Cli *cli);
 void cli_progress_end(Cli *cli);
 
+/* Adds a hint to an error about rights that has none: whom pgdr runs as. */
+void cli_explain(Err *err);
+
 /*
  * The exit status of restore_command when it cannot be sure: PostgreSQL takes 1 to 125 for "this
  * WAL does not exist" and ends recovery, so it is above that; but on a standby, which asks again

@@ -116,6 +116,7 @@ ErrCode cmd_repo_resolve(Cli *cli, Err *err)
 {
     Repo *repo AUTO(repo_closep) = NULL;
     StrList systems AUTO(str_list_release) = {0};
+    bool any_name = false;
     TRY(cli_repo_open(cli, 0, opt_cluster(cli), &repo, err));
     Resolve r = {.cli = cli,
                  .repo = repo,
@@ -131,9 +132,12 @@ ErrCode cmd_repo_resolve(Cli *cli, Err *err)
         if (!wal_system_parse(systems.at[i], &id, &size) ||
             wal_name_parse(r.file, size).kind == WAL_NAME_OTHER)
             continue;
+        any_name = true;
         wal_store_init(&store, repo, id, size);
         TRY(resolve_in(&r, &store, err));
     }
+    if (!r.found && !any_name)
+        return err_set(err, ERR_USAGE, "'%s' is not the name of a WAL file", r.file);
     if (!r.found)
         return err_set(err, ERR_NOT_FOUND, "there is no %s of cluster '%s' in '%s'", r.file,
                        repo->cluster, repo_url(repo));

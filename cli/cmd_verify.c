@@ -79,11 +79,12 @@ ErrCode cmd_verify(Cli *cli, Err *err)
     json_object_set_new(out_doc(&cli->out), "ok", json_boolean(total.findings == 0));
     json_object_set_new(out_doc(&cli->out), "checked", checked_json(&total));
     if (total.findings) {
-        err_set(err, ERR_FINDINGS, "%" PRIu64 " findings", total.findings);
+        err_set(err, ERR_FINDINGS, "%" PRIu64 " finding%s", total.findings,
+                total.findings == 1 ? "" : "s");
         return err_hint(err, "backups that are not named in a finding are whole");
     }
-    log_info("all is well: %" PRIu64 " backups, %" PRIu64 " packs, %" PRIu64
-             " WAL segments, %s read",
+    log_info("all is well; backups: %" PRIu64 ", packs: %" PRIu64 ", WAL segments: %" PRIu64
+             ", read: %s",
              total.backups, total.packs, total.wal_segments, size_format(total.bytes, bytes));
     return ERR_OK;
 }

@@ -22,9 +22,19 @@ static ErrCode from_file(const char *path, char **ret, Err *err)
 {
     Buf text AUTO(buf_release) = {0};
     struct stat st;
-    TRY(file_read_all(path, PASSPHRASE_MAX, &text, err));
-    if (stat(path, &st) == 0 && st.st_mode & 0007)
-        log_line(LOG_WARN, "chmod o-rwx it", "everybody can read the passphrase in '%s'", path);
+    if (file_read_all(path, PASSPHRASE_MAX, &text, err) != ERR_OK) {
+        err_wrap(err, "cannot read the passphrase");
+        if (err->code != ERR_NOT_FOUND)
+            return err->code;
+        return err_hint(err,
+                        "to make a new one: (umask 077; pgdr keygen >'%s'); keep a copy of it "
+                        "away from this host",
+                        path);
+    }
+    if (stat(path, &st) == 0 && st.st_mode & 0007) {
+        char *hint AUTO(mem_freep) = mem_printf("chmod o-rwx '%s'", path);
+        log_line(LOG_WARN, hint, "everybody can read the passphrase in '%s'", path);
+    }
     buf_reserve(&text, 1);
     *ret = first_line(&text);
     secret_wipe(text.data, text.len);

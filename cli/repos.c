@@ -15,8 +15,10 @@ ErrCode cli_storage_open(const Cli *cli, size_t i, bool create, Storage **ret, E
 {
     const char *url = opt_repo_text(cli, i, OPT_URL);
     Storage *s = NULL;
-    if (strncmp(url, "s3://", 5) == 0)
-        return err_set(err, ERR_CONFIG, "'%s': this pgdr has no driver for S3", url);
+    if (strncmp(url, "s3://", 5) == 0) {
+        err_set(err, ERR_CONFIG, "this version of pgdr cannot store in S3 ('%s')", url);
+        return err_hint(err, "set url in [repo %s] to a directory", opt_repo_name(cli, i));
+    }
     TRY(storage_posix_new(&s, url, create, err));
     s = storage_retry_new(s, &retries);
     if (opt_taken(cli, OPT_MAX_RATE) && opt_given(cli, OPT_MAX_RATE))

@@ -11,6 +11,7 @@
 #include "lib/common/log.h"
 #include "lib/common/workers.h"
 #include "restore/file_writer.h"
+#include "restore/target_dir.h"
 
 #define RANGE_RAW (128 * MIB) /* of one file, for one worker */
 #define WRITE_SIZE (1 * MIB)
@@ -334,7 +335,7 @@ static ErrCode make_link(Extract *x, const char *path, const FileEntry *e, Err *
     const char *to = x->spec->link_target ? x->spec->link_target(x->spec->arg, e->path) : NULL;
     char old[4096];
     to = to ? to : e->link;
-    TRY(dir_make(to, x->header->dir_mode, err));
+    TRY(data_dir_make(to, x->header->dir_mode, err));
     Owner o = owner_of(x, e);
     if (x->spec->owners && chown(to, o.uid, o.gid) != 0)
         return err_errno(err, errno, "cannot set the owner of '%s'", to);

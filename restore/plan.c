@@ -237,9 +237,10 @@ static ErrCode plan_target(const RestoreSpec *spec, RestorePlan *plan, Err *err)
 
 /* --- directories --- */
 
-static ErrCode plan_directory(const RestoreSpec *spec, RestorePlan *plan, Err *err)
+static ErrCode directory_check(const RestoreSpec *spec, const RestorePlan *plan, Err *err)
 {
-    TRY(target_dir_look(spec->to, &plan->dir_state, err));
+    if (plan->dir_state != TARGET_DIR_ABSENT && plan->dir_state != TARGET_DIR_EMPTY)
+        TRY(target_dir_check_stopped(spec->to, err));
     switch (plan->dir_state) {
     case TARGET_DIR_ABSENT:
     case TARGET_DIR_EMPTY:
@@ -259,6 +260,17 @@ static ErrCode plan_directory(const RestoreSpec *spec, RestorePlan *plan, Err *e
             break;
         err_set(err, ERR_REFUSED, "a restore into '%s' was interrupted", spec->to);
         return err_hint(err, "add --delta to continue it: what is there already is kept");
+    }
+    return ERR_OK;
+}
+
+static ErrCode plan_directory(const RestoreSpec *spec, RestorePlan *plan, Err *err)
+{
+    TRY(target_dir_look(spec->to, &plan->dir_state, err));
+    ErrCode rc = directory_check(spec, plan, &plan->refusal);
+    if (rc != ERR_OK && rc != ERR_REFUSED) {
+        *err = plan->refusal;
+        return rc;
     }
     return dir_free_space(spec->to, &plan->free_bytes, err);
 }
@@ -312,7 +324,7 @@ static ErrCode plan_tablespaces(const RestoreSpec *spec, RestorePlan *plan, cons
                                .to = mem_strdup(to ? to : m->path),
                                .mapped = to != NULL};
         vec_push(&plan->tablespaces, t);
-        if (*m->path)
+        if (*m->path && !plan->refusal.code)
             TRY(check_tablespace(spec, plan, &t, err));
     }
     for (size_t i = 0; i < spec->mappings.n; i++) {
@@ -344,7 +356,7 @@ static ErrCode plan_replayed_tablespaces(const RestoreSpec *spec, RestorePlan *p
         for (size_t k = 0; k < plan->tablespaces.n && !known; k++)
             known =
                 !plan->tablespaces.at[k].mapped && strcmp(plan->tablespaces.at[k].to, e->text) == 0;
-        if (!is_free && !known &&
+        if (!is_free && !known && !plan->refusal.code &&
             !(spec->delta && link_leads_to(spec, (uint32_t)e->number, e->text))) {
             err_set(err, ERR_REFUSED,
                     "replay will create tablespace %llu in '%s', which is not "
@@ -368,15 +380,16 @@ static ErrCode plan_sizes(const RestoreSpec *spec, RestorePlan *plan, Err *err)
     TRY(manifest_reader_open(spec->repo, plan->backup.id, &plan->backup.manifest, &m, err));
     const ManifestHeader *h = manifest_reader_header(m);
     plan->bytes = h->bytes;
-    plan->files = h->files;
+    plan->files = plan->backup.files;
     TRY(plan_tablespaces(spec, plan, h, err));
     uint32_t size = plan->backup.wal_segment_size;
     plan->wal_from = plan->backup.start_lsn;
     plan->wal_to = plan->point.end;
     plan->wal_segments = wal_segno_before(plan->wal_to, size) - wal_segno(plan->wal_from, size) + 1;
     /* A tablespace on another filesystem makes this too strict; the disk says so in the end. */
-    if (plan->bytes > plan->free_bytes && plan->dir_state != TARGET_DIR_CLUSTER &&
-        plan->dir_state != TARGET_DIR_INTERRUPTED && !plan->tablespaces.n) {
+    if (plan->bytes > plan->free_bytes && !plan->refusal.code &&
+        plan->dir_state != TARGET_DIR_CLUSTER && plan->dir_state != TARGET_DIR_INTERRUPTED &&
+        !plan->tablespaces.n) {
         char need[TIME_TEXT_LEN], have[TIME_TEXT_LEN];
         err_set(err, ERR_NO_SPACE, "the backup has %s, the filesystem of '%s' has %s free",
                 size_format(plan->bytes, need), spec->to, size_format(plan->free_bytes, have));

@@ -156,7 +156,7 @@ static ErrCode prepare_directory(Restore *r, Err *err)
 {
     char *control AUTO(mem_freep) = in_target(r, CONTROL);
     char *text AUTO(mem_freep) = mem_printf("%s\n", r->plan->backup.id);
-    TRY(dir_make(r->spec->to, 0700, err));
+    TRY(data_dir_make(r->spec->to, 0700, err));
     r->marker = in_target(r, RESTORE_MARKER);
     TRY(file_replace(r->marker, text, strlen(text), 0600, err));
     if (!restore_destroys(r->plan))
@@ -319,10 +319,26 @@ static ErrCode make_replayed_tablespaces(const Restore *r, Err *err)
     char *like AUTO(mem_freep) = in_target(r, "PG_VERSION");
     for (size_t i = 0; i < r->plan->to_make.n; i++) {
         const char *dir = r->plan->to_make.at[i];
-        TRY(dir_make(dir, 0700, err));
+        TRY(data_dir_make(dir, 0700, err));
         if (geteuid() == 0 && stat(like, &st) == 0 && chown(dir, st.st_uid, st.st_gid) != 0)
             return err_errno(err, errno, "cannot set the owner of '%s'", dir);
     }
+    return ERR_OK;
+}
+
+/* The server refuses a data directory that is not its own, or that others may enter. */
+static ErrCode own_directory(const Restore *r, Err *err)
+{
+    struct stat st;
+    char *like AUTO(mem_freep) = in_target(r, "base");
+    if (r->plan->dir_state == TARGET_DIR_CLUSTER)
+        return ERR_OK;
+    if (stat(like, &st) != 0)
+        return err_errno(err, errno, "cannot look at '%s'", like);
+    if (geteuid() == 0 && chown(r->spec->to, st.st_uid, st.st_gid) != 0)
+        return err_errno(err, errno, "cannot set the owner of '%s'", r->spec->to);
+    if (chmod(r->spec->to, st.st_mode & 07777) != 0)
+        return err_errno(err, errno, "cannot set the mode of '%s'", r->spec->to);
     return ERR_OK;
 }
 
@@ -330,6 +346,7 @@ static ErrCode finish(Restore *r, Progress *progress, Err *err)
 {
     progress_begin(progress, "making everything durable", 0, 0);
     TRY(make_replayed_tablespaces(r, err));
+    TRY(own_directory(r, err));
     TRY(sync_all(r, err));
     TRY(write_owned(r, CONTROL, r->extracted.pg_control.data, r->extracted.pg_control.len, err));
     return file_remove(r->marker, err);
@@ -352,6 +369,10 @@ ErrCode restore_run(const RestoreSpec *spec, const RestorePlan *plan, unsigned j
 {
     Restore r AUTO(restore_release) = {.spec = spec, .plan = plan};
     TimeUs begin = time_monotonic();
+    if (plan->refusal.code) {
+        *err = plan->refusal;
+        return err->code;
+    }
     TRY(take_lease(&r, err));
     TRY(save_old(&r, err));
     TRY(prepare_directory(&r, err));

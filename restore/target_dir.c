@@ -89,6 +89,14 @@ ErrCode target_dir_check_stopped(const char *dir, Err *err)
                     dir);
 }
 
+ErrCode data_dir_make(const char *dir, mode_t mode, Err *err)
+{
+    /* Made by root for a server that runs as another user, who must get there. */
+    char *parent AUTO(mem_freep) = path_parent(dir);
+    TRY(dir_make(parent, 0755, err));
+    return dir_make(dir, mode, err);
+}
+
 ErrCode dir_is_free(const char *dir, bool *ret, Err *err)
 {
     StrList names AUTO(str_list_release) = {0};
@@ -119,7 +127,6 @@ ErrCode target_dir_look(const char *dir, TargetDirState *ret, Err *err)
         *ret = TARGET_DIR_EMPTY;
         return ERR_OK;
     }
-    TRY(target_dir_check_stopped(dir, err));
     if (has_file(dir, RESTORE_MARKER))
         *ret = TARGET_DIR_INTERRUPTED;
     else if (has_file(dir, "PG_VERSION") && has_file(dir, "global") && has_file(dir, "base"))

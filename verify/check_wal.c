@@ -172,10 +172,14 @@ static void report_frozen(WalChecker *w, uint32_t tli)
     const char *file = json_string_value(json_object_get(marks.at[0].body, "file"));
     char text[200];
     snprintf(text, sizeof(text),
-             "the timeline is frozen: two servers archived different contents "
+             "it is frozen: two servers archived different contents "
              "of %s",
              file ? file : "a segment");
-    VerifyFinding f = {.object = tli8, .problem = text, .hint = "see 'pgdr repo resolve'"};
+    char object[32], hint[160];
+    snprintf(object, sizeof(object), "timeline %u", tli);
+    snprintf(hint, sizeof(hint), "'pgdr repo resolve %s' shows both and keeps the one you choose",
+             file ? file : "WAL-FILE");
+    VerifyFinding f = {.object = object, .problem = text, .hint = hint};
     checker_found(w->c, &f);
 }
 

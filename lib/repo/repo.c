@@ -61,7 +61,9 @@ ErrCode repo_open(Storage *storage, const RepoSpec *spec, Repo **ret, Err *err)
         return err_wrap(err, "cannot open repository '%s' in '%s'", r->name, repo_url(r));
     if (!r->key) {
         err_set(err, ERR_NOT_FOUND, "there is no repository in '%s'", repo_url(r));
-        return err_hint(err, "check the url in [repo %s]; 'pgdr init' makes a new repository",
+        return err_hint(err,
+                        "is its file system mounted, and the url in [repo %s] right? 'pgdr init' "
+                        "begins a new repository in an empty directory",
                         r->name);
     }
     TRY(repo_check_cipher(r, spec, err));

@@ -87,6 +87,7 @@ static ErrCode put_create(Put *put, int dir, Err *err)
 static ErrCode put_write(Put *put, int dir, Err *err)
 {
     TRY(put_create(put, dir, err));
+    posix_give(put->p, put->fd, "");
     ErrCode rc = posix_body_write(put->p, put->fd, put->src, put->path, put->dirname, err);
     if (rc == ERR_OK && fstat(put->fd, &put->own) != 0)
         rc = posix_error(put->p, errno, put->dirname, err, "cannot look at '%s'", put->path);
