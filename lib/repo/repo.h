@@ -129,6 +129,10 @@ MUST_CHECK ErrCode document_facts_parse(const json_t *obj, DocumentFacts *ret, E
 MUST_CHECK ErrCode document_put(Repo *r, const char *name, const char kind[KIND_LEN],
                                 const void *text, size_t len, StoragePutFlags flags,
                                 DocumentFacts *facts, Err *err);
+/* The same with a stamp that was chosen before (NULL: a new one). */
+MUST_CHECK ErrCode document_put_stamped(Repo *r, const char *name, const char kind[KIND_LEN],
+                                        Slice text, StoragePutFlags flags, const ObjectStamp *stamp,
+                                        DocumentFacts *facts, Err *err);
 /* Appends the text, of at most `limit` bytes. `facts` (NULL: not wanted) are of what was read. */
 MUST_CHECK ErrCode document_get(Repo *r, const char *name, const char kind[KIND_LEN], size_t limit,
                                 Buf *text, DocumentFacts *facts, Err *err);
