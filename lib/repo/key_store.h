@@ -14,8 +14,8 @@
 
 #include "lib/repo/repo.h"
 
-/* Fills r->keys and r->key (the newest). One good copy of each key is enough; a damaged one is
- * worth a warning. r->key stays NULL when there are no keys at all. */
+/* Fills r->keys, r->key (the newest) and r->wal_key. One good copy of each key is enough; a damaged
+ * one is worth a warning. r->key stays NULL when there are no keys at all. */
 MUST_CHECK ErrCode keys_read(Repo *r, KeyRing *ring, Err *err);
 /* Puts a key's wrap, in three copies. */
 MUST_CHECK ErrCode key_put(Repo *r, RepoKey *key, Err *err);

@@ -23,6 +23,9 @@ typedef struct Repo {
      * packs, maps and manifests turn to it for what cannot be read here. */
     struct Repo *fallback;
     atomic_bool down; /* it does not answer: readers go to the fallback at once */
+    /* The oldest one: gives WAL objects their names, which a new key must not change. A segment
+     * that is pushed again would look like another content of it. */
+    const RepoKey *wal_key;
 } Repo;
 
 /*

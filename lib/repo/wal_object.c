@@ -79,12 +79,12 @@ void wal_pieces_release(WalPieces *p)
     *p = (WalPieces){.at = NULL};
 }
 
-void wal_pieces_digest(const WalPieces *p, const RepoKey *key, char *out)
+void wal_pieces_digest(const WalPieces *p, const Repo *repo, char *out)
 {
     Buf shas AUTO(buf_release) = {0};
     for (size_t i = 0; i < p->n; i++)
         buf_append(&shas, p->at[i].sha256, SHA256_LEN);
-    digest_text(key, shas.data, p->n, out);
+    digest_text(repo->wal_key, shas.data, p->n, out);
 }
 
 /* --- writing --- */
@@ -105,7 +105,7 @@ ErrCode wal_object_build(WalStore *s, ObjectWriter *w, const char *name, WalMeta
     Buf table AUTO(buf_release) = {0};
     ObjectFacts facts;
     char digest[WAL_DIGEST_LEN];
-    wal_pieces_digest(pieces, s->repo->key, digest);
+    wal_pieces_digest(pieces, s->repo, digest);
     meta->size = pieces->size;
     meta->valid = pieces->valid;
     append_meta(&table, meta, digest);
@@ -255,10 +255,10 @@ static ErrCode pieces_read(PiecesRead *p, unsigned threads, Err *err)
     return rc;
 }
 
-static ErrCode check_digest(const WalObject *o, const WalFound *found, Err *err)
+static ErrCode check_digest(const WalStore *s, const WalObject *o, const WalFound *found, Err *err)
 {
     char digest[WAL_DIGEST_LEN];
-    digest_text(o->info.key, o->shas, piece_count(o->meta.size), digest);
+    digest_text(s->repo->wal_key, o->shas, piece_count(o->meta.size), digest);
     if (strcmp(digest, found->digest) != 0)
         return err_set(err, ERR_DAMAGED, "its content does not fit the digest in its name");
     return ERR_OK;
@@ -279,7 +279,7 @@ ErrCode wal_read(WalStore *s, const WalFound *found, Buf *data, WalMeta *meta, B
         rc = pieces_read(&p, 1, err);
     }
     if (rc == ERR_OK)
-        rc = check_digest(&o, found, err);
+        rc = check_digest(s, &o, found, err);
     if (rc != ERR_OK)
         return cannot_read(s, &o, err);
     data->len += o.meta.size;
