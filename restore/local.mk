@@ -3,6 +3,7 @@ restore_librestore_a_SOURCES = \
 	restore/extract.c restore/extract.h \
 	restore/file_writer.c restore/file_writer.h \
 	restore/plan.c restore/plan.h \
+	restore/plan_timeline.c restore/plan_timeline.h \
 	restore/recovery_conf.c restore/recovery_conf.h \
 	restore/rescue.c restore/rescue.h \
 	restore/restore.c restore/restore.h \

@@ -15,7 +15,7 @@ use TestFile qw(spit copy_tree);
 use TestRun qw(temp_dir test_root run poll_until);
 
 our @EXPORT_OK = qw(lsn_number lsn_text xact_ends keep_wal ledger_load ledger ledger_after
-  restored check_cluster hold_file plan_of);
+  restored check_cluster hold_file plan_of clock_env);
 
 # ---- WAL positions ----
 
@@ -159,6 +159,18 @@ sub check_cluster
     $node->stop;
     $node->check_checksums;
     return;
+}
+
+# ---- a server whose clock can be set ----
+
+# The environment for PgNode's start, and the file in which a test writes by how many seconds the
+# server's clock differs from this machine's (tests/fault/libclock.c).
+sub clock_env
+{
+    my $library = ($ENV{PGDR_TEST_FAULT_LIB} // croak 'start the test with tests/run') =~ s{[^/]+$}{libclock.so}r;
+    croak "there is no $library" if !-e $library;
+    my $file = spit(test_root() . '/clock', '0');
+    return ({ LD_PRELOAD => $library, CLOCK_FILE => $file }, $file);
 }
 
 # ---- a backup that stands still ----
