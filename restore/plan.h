@@ -52,7 +52,6 @@ typedef struct RestorePlan {
     VEC(PlannedTablespace) tablespaces;
     StrList to_make;       /* directories that replay of CREATE TABLESPACE needs */
     uint64_t bytes, files; /* to be restored */
-    uint32_t dir_mode;     /* of the cluster's directories */
     Lsn wal_from, wal_to;
     uint64_t wal_segments;
     uint64_t free_bytes; /* on the data directory's filesystem */

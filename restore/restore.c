@@ -192,16 +192,18 @@ static ErrCode write_owned(const Restore *r, const char *name, const void *data,
     return ERR_OK;
 }
 
-/* A directory that was there, empty, gets the mode that PostgreSQL demands, and what root makes
- * belongs to whom the cluster belongs. */
+/* The server refuses a data directory that is not its own, or that others may enter; what was
+ * there, empty, may be either. */
 static ErrCode own_directory(const Restore *r, const char *dir, Err *err)
 {
     struct stat st;
-    char *like AUTO(mem_freep) = in_target(r, "PG_VERSION");
-    if (chmod(dir, r->plan->dir_mode) != 0)
-        return err_errno(err, errno, "cannot set the mode of '%s'", dir);
-    if (geteuid() == 0 && stat(like, &st) == 0 && chown(dir, st.st_uid, st.st_gid) != 0)
+    char *like AUTO(mem_freep) = in_target(r, "base");
+    if (stat(like, &st) != 0)
+        return err_errno(err, errno, "cannot look at '%s'", like);
+    if (geteuid() == 0 && chown(dir, st.st_uid, st.st_gid) != 0)
         return err_errno(err, errno, "cannot set the owner of '%s'", dir);
+    if (chmod(dir, st.st_mode & 07777) != 0)
+        return err_errno(err, errno, "cannot set the mode of '%s'", dir);
     return ERR_OK;
 }
 
@@ -316,27 +318,11 @@ static ErrCode make_replayed_tablespaces(const Restore *r, Err *err)
     return ERR_OK;
 }
 
-/* The server refuses a data directory that is not its own, or that others may enter. */
-static ErrCode own_directory(const Restore *r, Err *err)
-{
-    struct stat st;
-    char *like AUTO(mem_freep) = in_target(r, "base");
-    if (r->plan->dir_state == TARGET_DIR_CLUSTER)
-        return ERR_OK;
-    if (stat(like, &st) != 0)
-        return err_errno(err, errno, "cannot look at '%s'", like);
-    if (geteuid() == 0 && chown(r->spec->to, st.st_uid, st.st_gid) != 0)
-        return err_errno(err, errno, "cannot set the owner of '%s'", r->spec->to);
-    if (chmod(r->spec->to, st.st_mode & 07777) != 0)
-        return err_errno(err, errno, "cannot set the mode of '%s'", r->spec->to);
-    return ERR_OK;
-}
-
 static ErrCode finish(Restore *r, Progress *progress, Err *err)
 {
     progress_begin(progress, "making everything durable", 0, 0);
     TRY(make_replayed_tablespaces(r, err));
-    TRY(own_directory(r, err));
+    TRY(own_directory(r, r->spec->to, err));
     TRY(sync_all(r, err));
     TRY(write_owned(r, CONTROL, r->extracted.pg_control.data, r->extracted.pg_control.len, err));
     return file_remove(r->marker, err);
@@ -367,7 +353,6 @@ ErrCode restore_run(const RestoreSpec *spec, const RestorePlan *plan, unsigned j
     TRY(save_old(&r, err));
     TRY(prepare_directory(&r, err));
     TRY(extract(&r, jobs, progress, err));
-    TRY(own_directory(&r, spec->to, err));
     TRY(write_tablespace_map(&r, err));
     TRY(write_settings(&r, err));
     TRY(finish(&r, progress, err));
