@@ -135,7 +135,7 @@ static ErrCode piece_judge(const Question *q, LastPiece *p, uint32_t seg_size, L
     memset(p->data.data + have, 0, seg_size - have);
     p->data.len = seg_size;
     p->ends = q->start;
-    if (have < 8192)
+    if (have < WAL_PAGE_LONG_HEADER)
         return ERR_OK;
     TRY(wal_segment_check(p->data.data, p->data.len, q->start, NULL, NULL, &check, err));
     p->ends = check.ends;
