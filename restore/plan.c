@@ -246,11 +246,14 @@ static ErrCode directory_check(const RestoreSpec *spec, const RestorePlan *plan,
 static ErrCode plan_directory(const RestoreSpec *spec, RestorePlan *plan, Err *err)
 {
     TRY(target_dir_look(spec->to, &plan->dir_state, err));
-    ErrCode rc = directory_check(spec, plan, &plan->refusal);
-    if (rc != ERR_OK && rc != ERR_REFUSED) {
-        *err = plan->refusal;
+    Err why = {0};
+    ErrCode rc = directory_check(spec, plan, &why);
+    if (rc == ERR_REFUSED)
+        plan->refusal = why;
+    else if (rc != ERR_OK)
+        *err = why;
+    if (rc != ERR_OK && rc != ERR_REFUSED)
         return rc;
-    }
     return dir_free_space(spec->to, &plan->free_bytes, err);
 }
 
