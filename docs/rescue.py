@@ -1268,7 +1268,7 @@ def quote_setting(text):
 def command_restore(repo, args):
     cluster, backup = find_backup(repo, args.cluster, args.backup)
     repo.read_keys(cluster, backup)
-    mapping = dict(m.split("=", 1) for m in args.tablespace)
+    mapping = dict(m.split("=", 1) for m in args.tablespace_map)
     work = Restore(repo, cluster, backup, args.dir, mapping)
     s = work.summary
     wal = Wal(repo, cluster, s["system_id"], s["wal_segment_size"])
@@ -1288,14 +1288,14 @@ def command_restore(repo, args):
                       f"({s['stop_lsn']}): the data directory cannot be started")
     command = f'cp "{folder}/%f" "%p"' if args.wal else "false"
     settings = (f"\n# for recovery, by rescue.py\nrestore_command = {quote_setting(command)}\n"
-                f"recovery_target_timeline = '{last_tli}'\n")
+                f"recovery_target_timeline = '{last_tli}'\narchive_mode = 'off'\n")
     work.write_recovery(settings)
     work.finish(control)
     print(f"{work.files} files, {work.bytes} bytes; {count} WAL segments, the last one {reached}")
     print(f"the data directory is consistent from {s['stop_lsn']}, {time_of(s['stop_time'])} on. "
           "For an earlier end than that of the WAL add recovery_target_time (or _name, _lsn, _xid) "
-          f"and recovery_target_action to '{args.dir}/postgresql.auto.conf'. Look at "
-          "archive_command before you start the server.")
+          f"and recovery_target_action to '{args.dir}/postgresql.auto.conf'. Remove "
+          "archive_mode = 'off' there when the server is to archive again.")
     return 0
 
 
@@ -1379,7 +1379,7 @@ def main():
     p = sub["restore"]
     p.add_argument("backup", metavar="BACKUP", help="an id, the beginning of one, or 'latest'")
     p.add_argument("dir", metavar="DIR", help="the data directory to make")
-    p.add_argument("--tablespace", metavar="OLD=NEW", action="append", default=[], type=tablespace,
+    p.add_argument("--tablespace-map", metavar="OLD=NEW", action="append", default=[], type=tablespace,
                    help="put a tablespace elsewhere; OLD is its path or OID; as often as needed")
     p.add_argument("--wal", metavar="FOLDER", help="put the WAL there, and not into pg_wal")
     p = sub["wal"]

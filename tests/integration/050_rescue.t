@@ -56,7 +56,7 @@ SQL
 $node->pgbench_init(1);
 $node->query(<<'SQL');
 CREATE TABLE big(i int PRIMARY KEY, a text, b text) WITH (fillfactor = 80);
-INSERT INTO big SELECT i, md5(i::text) || md5(i::text || 'a') || md5(i::text || 'b'), md5(i::text || 'c') FROM generate_series(1, 300000) i;
+INSERT INTO big SELECT i, md5(i::text) || md5(i::text || 'a') || md5(i::text || 'b'), md5(i::text || 'c') FROM generate_series(1, 100000) i;
 CREATE TABLE in_one(i int PRIMARY KEY, x text) TABLESPACE one;
 INSERT INTO in_one SELECT i, md5(i::text) FROM generate_series(1, 20000) i;
 CREATE TABLE in_two TABLESPACE two AS SELECT i, md5(i::text) AS x FROM generate_series(1, 300) i;
@@ -74,6 +74,9 @@ spit("$data/mine/$_->[0]", $_->[1]) for
   ['zero', ''], ['one', 'x'], ['page', $random], ['page and a byte', "$random."], ['128k', $random x 16], ['128k and a byte', $random x 16 . '.'],
   ['zeros', "\0" x 300_000], ["caf\xe9 \\ \"quoted\" \x01", 'not UTF-8'], ["sch\xc3\xb6n", 'UTF-8'], ['deep/er/file', $random x 40 . 'tail'];
 spit("$data/mine/len.$_", substr $random, 0, $_) for 2 .. 4, 8, 9, 16, 17, 31, 33, 64, 65, 127 .. 130, 160, 239 .. 242, 255, 256, 257, 1023 .. 1025, 1088;
+open my $urandom, '<:raw', '/dev/urandom' or die;
+sysread $urandom, my $noise, 40 * 1024 * 1024;
+spit("$data/mine/noise", $noise);
 open my $sparse, '>:raw', "$data/mine/sparse" or die;
 for my $page (7, 3000, 3001, 9000) {
     sysseek $sparse, $page * 8192, 0;
@@ -137,14 +140,14 @@ sub restored
     my $n   = ++$count;
     my $to  = test_root() . "/rescued.$n";
     my %map = map { $_ => "$to.$_" } qw(one two);
-    rescue('restore', $repo, $backup, $to, "--tablespace=$folder{one}=$map{one}", "--tablespace=$oid{two}=$map{two}", @args);
+    rescue('restore', $repo, $backup, $to, "--tablespace-map=$folder{one}=$map{one}", "--tablespace-map=$oid{two}=$map{two}", @args);
     return ($to, \%map);
 }
 
 sub recovers
 {
     my ($name, $to, $settings, $marks, $fingerprint) = @_;
-    append_to("$to/postgresql.auto.conf", "archive_mode = off\n$settings");
+    append_to("$to/postgresql.auto.conf", "$settings");
     my $server = PgNode->from_datadir("restored$count", $to);
     $server->start;
     $server->wait_promoted;
@@ -162,7 +165,7 @@ for my $n (1 .. 3) {
     my $id = $backup[ $n - 1 ]{id};
     my ($to, $map) = restored($id);
     my $by_pgdr = test_root() . "/by-pgdr.$n";
-    $pgdr->ok('restore', "--backup=$id", '--type=immediate', "--to=$by_pgdr", map { "--tablespace=$folder{$_}=$by_pgdr.$_" } qw(one two));
+    $pgdr->ok('restore', "--backup=$id", '--type=immediate', "--to=$by_pgdr", map { "--tablespace-map=$folder{$_}=$by_pgdr.$_" } qw(one two));
     my @trees = map { own_files(tree_state($_, mtime => 0)) =~ s{\Q$_\E}{TO}gr } $to, $by_pgdr;
     is($trees[0], $trees[1], "backup $n: the data directory is what pgdr restores");
     is(tree_state("$to.$_"), tree_state("$by_pgdr.$_"), "backup $n: tablespace $_ too") for qw(one two);
