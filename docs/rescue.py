@@ -873,7 +873,7 @@ class Restore:
                  for n in ("manifest", "packs")}
         self.manifest = Manifest(repo, cluster, backup, facts["manifest"])
         self.packs = Packs(repo, cluster, packs_list(repo, cluster, backup, facts["packs"]))
-        self.target, self.links, self.directories = os.fsencode(target), {}, []
+        self.target, self.directories = os.fsencode(target), []
         self.files = self.bytes = 0
         self.defaults = self.manifest.head["defaults"]
         self._plan_tablespaces({os.fsencode(k): os.fsencode(v) for k, v in mapping.items()})
@@ -929,10 +929,6 @@ class Restore:
 
     def _restore_line(self, path, line):
         what, kind = f"'{show(path)}'", line.get("k")
-        parts = path.split(b"/")
-        for n in range(1, len(parts)):
-            if self.links.get(b"/".join(parts[:n]), True) is False:
-                raise Damaged(f"{what} lies behind a link")
         where = os.path.join(self.target, path)
         try:
             if kind == "d":
@@ -941,8 +937,9 @@ class Restore:
                 self.directories.append(
                     (where, int(line.get("o", self.defaults["dir_mode"]), 8)))
             elif kind == "l":
-                os.symlink(self.tablespaces.get(path) or text_member(line, "to", what), where)
-                self.links[path] = path in self.tablespaces
+                if path not in self.tablespaces:  # what is behind it could be anywhere
+                    raise Damaged(f"the link {what} is not one of a tablespace")
+                os.symlink(self.tablespaces[path], where)
                 self._own(where, line)
             elif kind is None:
                 self._restore_file(path, line, where)

@@ -81,7 +81,7 @@ $node->mark('two');
 $node->kill9;
 is(marks_of($repo, 'latest'), 'one', 'what was archived is there');
 # pgdr saves the rest of pg_wal before it replaces the data directory.
-$pgdr->ok('restore', '-y');
+$pgdr->ok('restore', '--delta', '-y');
 cmp_ok(scalar(tail_objects($pgdr)), '>', 0, 'it is a tail');
 is(marks_of($repo, 'latest'), 'one two', 'and now the tail too');
 is(marks_of($repo, 'latest', '--wal=' . new_dir()), 'one two', 'also in a folder');
