@@ -1081,7 +1081,7 @@ class Wal:
                 elif SEGMENT.match(n[:24]) and n[24:33] == ".partial-":
                     begun.add(self.number(n[:24]))
         for n in self.repo.names(self.cluster, "tail", self.system, f"{tli:08X}"):
-            if SEGMENT.match(n):
+            if SEGMENT.match(n) and self.tails(tli, n):
                 begun.add(self.number(n))
         return whole, begun - whole
 
@@ -1100,17 +1100,21 @@ class Wal:
                     begin = end
         return path + [(tli, begin, None)]
 
-    def tail(self, tli, number):
-        """The WAL of an unfinished segment, from its first byte on; empty when there is none."""
-        name = self.name(tli, number)
-        where = [self.cluster, "tail", self.system, f"{tli:08X}", name]
+    def tails(self, tli, segment):
+        """{session: [(start, end, name)]} of the tails of a segment."""
+        where = [self.cluster, "tail", self.system, f"{tli:08X}", segment]
         sessions = collections.defaultdict(list)
         for n in self.repo.names(*where):
             m = re.match(r"([0-9A-F]{16})-([0-9A-F]{16})-([0-9a-f]{32})\Z", n)
             if m:
-                sessions[m[3]].append((int(m[1], 16), int(m[2], 16), n))
+                sessions[m[3]].append((int(m[1], 16), int(m[2], 16), "/".join([*where, n])))
+        return sessions
+
+    def tail(self, tli, number):
+        """The WAL of an unfinished segment, from its first byte on; empty when there is none."""
+        name = self.name(tli, number)
         best = b""
-        for objects in sessions.values():
+        for objects in self.tails(tli, name).values():
             at, data = number * self.size, b""
             while True:
                 reach = max((o for o in objects if o[0] <= at < o[1]), key=lambda o: o[1],
@@ -1118,7 +1122,7 @@ class Wal:
                 if not reach:
                     break
                 start, end, n = reach
-                text = self.repo.document("/".join([*where, n]), b"PGDRTAIL", self.size)
+                text = self.repo.document(n, b"PGDRTAIL", self.size)
                 if len(text) != end - start or end > (number + 1) * self.size:
                     raise Damaged(f"tail '{n}' has not the length that its name says")
                 data += text[at - start:]
@@ -1143,7 +1147,8 @@ class Wal:
             if candidate < tli:
                 break
             if candidate > 1 and not self.objects(f"{candidate:08X}.history"):
-                continue
+                raise Trouble(f"there is WAL of timeline {candidate}, but {candidate:08X}.history is "
+                              "not in the repository: name the timeline to follow with --timeline")
             for on, _, end in self.path_to(candidate):
                 if on == tli and (end is None or end >= lsn):
                     return candidate
