@@ -411,6 +411,23 @@ static ErrCode plan_over(RestoreSpec *spec, const OpenRepos *repos, RestorePlan 
     return rc;
 }
 
+/*
+ * Recovery asks all repositories, and stops at a doubt: what lies at the end of the WAL, and which
+ * timelines are taken, is not known while one does not answer. It had better not begin.
+ */
+static void check_all_read(Cli *cli, const RestoreSpec *spec, const OpenRepos *repos,
+                           RestorePlan *plan)
+{
+    const char *name = spec->repo->name;
+    if (repos->n == opt_repos(cli) || plan->refusal.code)
+        return;
+    err_set(&plan->refusal, ERR_REFUSED,
+            "a repository cannot be read, and whether it holds other WAL than '%s' is not known",
+            name);
+    err_hint(&plan->refusal, "bring it back, or recover with what '%s' holds: --repo=%s", name,
+             name);
+}
+
 /* Those that have the same backup stand by for what cannot be read. */
 static void chain_fallbacks(const OpenRepos *repos, Repo *first, const char *backup_id)
 {
@@ -440,6 +457,7 @@ static ErrCode plan_and_run(Cli *cli, RestoreSpec *spec, const OpenRepos *repos,
             json_pack("{s:b,s:o}", "reachable", 0, "reason", out_json_text(err->message)));
         return rc;
     }
+    check_all_read(cli, spec, repos, &plan);
     chain_fallbacks(repos, spec->repo, plan.backup.id);
     json_object_set_new(out_doc(&cli->out), "plan", plan_json(spec, &plan));
     show_plan(cli, spec, &plan);
