@@ -133,13 +133,25 @@ static ErrCode prune(Restore *r, Err *err)
     return rc;
 }
 
+/* In place, not by renaming: a kill must not leave a stray file in an empty directory. That it is
+ * there is what counts, not what is in it. */
+static ErrCode write_marker(const Restore *r, Err *err)
+{
+    int fd AUTO(fd_closep) = -1;
+    char *text AUTO(mem_freep) = mem_printf("%s\n", r->plan->backup.id);
+    TRY(file_open(r->marker, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600, &fd, err));
+    TRY(file_write(fd, text, strlen(text), r->marker, err));
+    TRY(file_sync(fd, r->marker, err));
+    TRY(file_close(&fd, r->marker, err));
+    return dir_sync(r->spec->to, err);
+}
+
 static ErrCode prepare_directory(Restore *r, Err *err)
 {
     char *control AUTO(mem_freep) = in_target(r, CONTROL);
-    char *text AUTO(mem_freep) = mem_printf("%s\n", r->plan->backup.id);
     TRY(data_dir_make(r->spec->to, 0700, err));
     r->marker = in_target(r, RESTORE_MARKER);
-    TRY(file_replace(r->marker, text, strlen(text), 0600, err));
+    TRY(write_marker(r, err));
     if (!restore_destroys(r->plan))
         return ERR_OK;
     TRY(file_remove(control, err)); /* from here on it is no cluster any more */
