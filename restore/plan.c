@@ -250,10 +250,10 @@ static ErrCode plan_directory(const RestoreSpec *spec, RestorePlan *plan, Err *e
     ErrCode rc = directory_check(spec, plan, &why);
     if (rc == ERR_REFUSED)
         plan->refusal = why;
-    else if (rc != ERR_OK) {
+    else if (rc != ERR_OK)
         *err = why;
+    if (rc != ERR_OK && rc != ERR_REFUSED)
         return rc;
-    }
     return dir_free_space(spec->to, &plan->free_bytes, err);
 }
 
