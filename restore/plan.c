@@ -58,18 +58,15 @@ static ErrCode resolve(const RestoreSpec *spec, const BackupSummary *b, RestoreP
 
 /* What the operator is told when no backup is early enough. */
 static ErrCode too_early_for_all(const RestoreSpec *spec, const BackupList *list,
-                                 const RestorePlan *plan, Err *err)
+                                 const BackupRefs *on_path, const RestorePlan *plan, Err *err)
 {
     char text[160], when[TIME_TEXT_LEN];
-    const BackupSummary *first = NULL, *elsewhere = NULL;
-    for (size_t i = 0; i < backup_count(list); i++) {
-        const BackupSummary *b = backup_at(list, i);
-        if (plan_on_path(plan, b))
-            first = first ? first : b;
-        else if (plan_may_serve(&spec->target, b))
-            elsewhere = b;
-    }
-    if (!first) {
+    const BackupSummary *elsewhere = NULL;
+    for (size_t i = 0; i < backup_count(list); i++)
+        if (!plan_on_path(plan, backup_at(list, i)) &&
+            plan_may_serve(&spec->target, backup_at(list, i)))
+            elsewhere = backup_at(list, i);
+    if (!on_path->n) {
         err_set(err, ERR_UNREACHABLE, "no backup lies on the way to timeline %u",
                 plan->path.at[plan->path.n - 1].tli);
         return err_hint(err, "'pgdr info' shows each backup's timeline; --target-timeline chooses "
@@ -77,8 +74,8 @@ static ErrCode too_early_for_all(const RestoreSpec *spec, const BackupList *list
     }
     err_set(err, ERR_UNREACHABLE,
             "%s lies before the first recovery point, the end of backup %s: %s",
-            target_format(&spec->target, text), first->id,
-            time_format_utc(first->stop_time, true, when));
+            target_format(&spec->target, text), on_path->at[0]->id,
+            time_format_utc(on_path->at[0]->stop_time, true, when));
     if (elsewhere)
         return err_hint(err, "timeline %u has a backup before it: --target-timeline=%u",
                         elsewhere->timeline, elsewhere->timeline);
@@ -88,14 +85,13 @@ static ErrCode too_early_for_all(const RestoreSpec *spec, const BackupList *list
 /* The oldest backup on the way that finds the target. Behind a hole in the WAL only a younger one
  * can; when none does, the hole is the reason. */
 static ErrCode search_from_oldest(const RestoreSpec *spec, const BackupList *list,
-                                  RestorePlan *plan, const BackupSummary **ret, Err *err)
+                                  const BackupRefs *on_path, RestorePlan *plan,
+                                  const BackupSummary **ret, Err *err)
 {
     Err hole = {0};
-    for (size_t i = 0; i < backup_count(list); i++) {
+    for (size_t i = 0; i < on_path->n; i++) {
         Err why = {0};
-        *ret = backup_at(list, i);
-        if (!plan_on_path(plan, *ret))
-            continue;
+        *ret = on_path->at[i];
         ErrCode rc = resolve(spec, *ret, plan, &why);
         if (rc == ERR_OK)
             return rc;
@@ -109,7 +105,7 @@ static ErrCode search_from_oldest(const RestoreSpec *spec, const BackupList *lis
         return rc;
     }
     if (!hole.code)
-        return too_early_for_all(spec, list, plan, err);
+        return too_early_for_all(spec, list, on_path, plan, err);
     *err = hole;
     return hole.code;
 }
@@ -118,64 +114,69 @@ static ErrCode search_from_oldest(const RestoreSpec *spec, const BackupList *lis
  * Names and transactions tell nothing about where they lie: an old backup finds them, and then the
  * newest backup before that point is taken.
  */
-static ErrCode resolve_by_search(const RestoreSpec *spec, const BackupList *list, RestorePlan *plan,
-                                 Err *err)
+static ErrCode resolve_by_search(const RestoreSpec *spec, const BackupList *list,
+                                 const BackupRefs *on_path, RestorePlan *plan, Err *err)
 {
-    const BackupSummary *best;
-    TRY(search_from_oldest(spec, list, plan, &best, err));
-    for (size_t i = backup_count(list); i-- > 0;) {
-        const BackupSummary *b = backup_at(list, i);
-        if (!plan_on_path(plan, b) || b->stop_lsn > plan->point.end || b == best)
+    const BackupSummary *oldest;
+    TRY(search_from_oldest(spec, list, on_path, plan, &oldest, err));
+    for (size_t i = on_path->n; i-- > 0 && on_path->at[i] != oldest;) {
+        if (on_path->at[i]->stop_lsn > plan->point.end)
             continue;
         Err why = {0};
-        if (resolve(spec, b, plan, &why) == ERR_OK)
+        if (resolve(spec, on_path->at[i], plan, &why) == ERR_OK)
             return ERR_OK;
         break;
     }
-    return resolve(spec, best, plan, err);
+    return resolve(spec, oldest, plan, err);
 }
 
 /* The newest backup that is early enough. */
-static ErrCode resolve_newest(const RestoreSpec *spec, const BackupList *list, RestorePlan *plan,
-                              Err *err)
+static ErrCode resolve_newest(const RestoreSpec *spec, const BackupList *list,
+                              const BackupRefs *on_path, RestorePlan *plan, Err *err)
 {
-    for (size_t i = backup_count(list); i-- > 0;) {
-        const BackupSummary *b = backup_at(list, i);
-        if (!plan_on_path(plan, b) || !plan_may_serve(&spec->target, b))
+    for (size_t i = on_path->n; i-- > 0;) {
+        if (!plan_may_serve(&spec->target, on_path->at[i]))
             continue;
-        ErrCode rc = resolve(spec, b, plan, err);
+        ErrCode rc = resolve(spec, on_path->at[i], plan, err);
         if (rc != ERR_REFUSED)
             return rc; /* refused: the target lies before this backup's end */
     }
-    return too_early_for_all(spec, list, plan, err);
+    return too_early_for_all(spec, list, on_path, plan, err);
+}
+
+/* The one that was asked for. */
+static ErrCode resolve_given(const RestoreSpec *spec, const BackupList *list, RestorePlan *plan,
+                             Err *err)
+{
+    const BackupSummary *b = backup_find(list, spec->backup_id);
+    if (!b) {
+        err_set(err, ERR_NOT_FOUND, "there is no backup '%s' of '%s' in '%s'", spec->backup_id,
+                spec->repo->cluster, repo_url(spec->repo));
+        return err_hint(err, "'pgdr info' lists what there is");
+    }
+    if (!plan_on_path(plan, b))
+        return err_set(err, ERR_UNREACHABLE,
+                       "backup %s on timeline %u does not lie on the way to timeline %u", b->id,
+                       b->timeline, plan->path.at[plan->path.n - 1].tli);
+    ErrCode rc = resolve(spec, b, plan, err);
+    if (rc == ERR_REFUSED) {
+        err->code = ERR_UNREACHABLE;
+        err_hint(err, "leave --backup out, and an older backup is chosen if there is one");
+        return ERR_UNREACHABLE;
+    }
+    return rc;
 }
 
 static ErrCode choose_backup(const RestoreSpec *spec, const BackupList *list, RestorePlan *plan,
                              Err *err)
 {
-    if (spec->backup_id) {
-        const BackupSummary *b = backup_find(list, spec->backup_id);
-        if (!b) {
-            err_set(err, ERR_NOT_FOUND, "there is no backup '%s' of '%s' in '%s'", spec->backup_id,
-                    spec->repo->cluster, repo_url(spec->repo));
-            return err_hint(err, "'pgdr info' lists what there is");
-        }
-        if (!plan_on_path(plan, b))
-            return err_set(err, ERR_UNREACHABLE,
-                           "backup %s on timeline %u does not lie on the way "
-                           "to timeline %u",
-                           b->id, b->timeline, plan->path.at[plan->path.n - 1].tli);
-        ErrCode rc = resolve(spec, b, plan, err);
-        if (rc == ERR_REFUSED) {
-            err->code = ERR_UNREACHABLE;
-            err_hint(err, "leave --backup out, and an older backup is chosen if there is one");
-            return ERR_UNREACHABLE;
-        }
-        return rc;
-    }
+    BackupRefs on_path AUTO(backup_refs_release) = {0};
+    if (spec->backup_id)
+        return resolve_given(spec, list, plan, err);
+    backups_on_path(list, plan->system_id, plan->wal_segment_size, &plan->path, &on_path);
     if (spec->target.type == TARGET_XID || spec->target.type == TARGET_NAME)
-        return resolve_by_search(spec, list, plan, err);
-    return resolve_newest(spec, list, plan, err);
+        return resolve_by_search(spec, list, &on_path, plan, err);
+    return resolve_newest(spec, list, &on_path, plan, err);
 }
 
 static ErrCode plan_target(const RestoreSpec *spec, RestorePlan *plan, Err *err)
