@@ -105,6 +105,14 @@ static ErrCode timeline_from_options(const Cli *cli, RestoreSpec *spec, Err *err
     return ERR_OK;
 }
 
+/* A directory as PostgreSQL writes it down: without slashes at the end. */
+static char *plain_directory(const char *text, size_t len)
+{
+    while (len > 1 && text[len - 1] == '/')
+        len--;
+    return mem_strndup(text, len);
+}
+
 static ErrCode mappings_from_options(const Cli *cli, RestoreSpec *spec, Err *err)
 {
     const StrList *list = opt_list(cli, OPT_TABLESPACE_MAP);
@@ -115,9 +123,10 @@ static ErrCode mappings_from_options(const Cli *cli, RestoreSpec *spec, Err *err
                            "--tablespace-map is OID=DIR or DIR=DIR with absolute "
                            "directories, not '%s'",
                            list->at[i]);
-        vec_push(&spec->mappings,
-                 (TablespaceMapping){.from = mem_strndup(list->at[i], (size_t)(eq - list->at[i])),
-                                     .to = mem_strdup(eq + 1)});
+        vec_push(
+            &spec->mappings,
+            (TablespaceMapping){.from = plain_directory(list->at[i], (size_t)(eq - list->at[i])),
+                                .to = plain_directory(eq + 1, strlen(eq + 1))});
     }
     return ERR_OK;
 }

@@ -5,6 +5,7 @@
 
 #include "catalog/lineage.h"
 #include "lib/common/file.h"
+#include "restore/plan_tablespaces.h"
 #include "restore/plan_timeline.h"
 
 void restore_plan_release(RestorePlan *p)
@@ -271,103 +272,6 @@ static void check_identity(const RestoreSpec *spec, RestorePlan *plan)
     err_hint(&plan->refusal, "restore into an empty directory with --to");
 }
 
-static const char *mapping_for(const RestoreSpec *spec, uint32_t oid, const char *from)
-{
-    char number[16];
-    snprintf(number, sizeof(number), "%u", oid);
-    for (size_t i = 0; i < spec->mappings.n; i++)
-        if (strcmp(spec->mappings.at[i].from, number) == 0 ||
-            strcmp(spec->mappings.at[i].from, from) == 0)
-            return spec->mappings.at[i].to;
-    return NULL;
-}
-
-/* Where the old cluster's link leads, when it is replaced in place. */
-static bool link_leads_to(const RestoreSpec *spec, uint32_t oid, const char *to)
-{
-    char target[4096];
-    char *link AUTO(mem_freep) = mem_printf("%s/pg_tblspc/%u", spec->to, oid);
-    ssize_t n = readlink(link, target, sizeof(target) - 1);
-    if (n < 0)
-        return false;
-    target[n] = '\0';
-    return strcmp(target, to) == 0;
-}
-
-static ErrCode check_tablespace(const RestoreSpec *spec, const RestorePlan *plan,
-                                const PlannedTablespace *t, Err *err)
-{
-    bool is_free;
-    if (t->to[0] != '/')
-        return err_set(err, ERR_USAGE, "tablespace %u must go to an absolute path, not '%s'",
-                       t->oid, t->to);
-    TRY(dir_is_free(t->to, &is_free, err));
-    if (is_free ||
-        (spec->delta && plan->dir_state != TARGET_DIR_EMPTY && link_leads_to(spec, t->oid, t->to)))
-        return ERR_OK;
-    err_set(err, ERR_REFUSED, "the directory '%s' of tablespace %u is not empty", t->to, t->oid);
-    return err_hint(err, "give it another place: --tablespace-map=%u=/absolute/path", t->oid);
-}
-
-static ErrCode plan_tablespaces(const RestoreSpec *spec, RestorePlan *plan, const ManifestHeader *h,
-                                Err *err)
-{
-    for (size_t i = 0; i < h->tablespaces.n; i++) {
-        const ManifestTablespace *m = &h->tablespaces.at[i];
-        const char *to = *m->path ? mapping_for(spec, m->oid, m->path) : NULL;
-        PlannedTablespace t = {.oid = m->oid,
-                               .from = mem_strdup(m->path),
-                               .to = mem_strdup(to ? to : m->path),
-                               .mapped = to != NULL};
-        vec_push(&plan->tablespaces, t);
-        if (*m->path && !plan->refusal.code)
-            TRY(check_tablespace(spec, plan, &t, err));
-    }
-    for (size_t i = 0; i < spec->mappings.n; i++) {
-        bool used = false;
-        for (size_t k = 0; k < plan->tablespaces.n && !used; k++)
-            used = plan->tablespaces.at[k].mapped &&
-                   strcmp(plan->tablespaces.at[k].to, spec->mappings.at[i].to) == 0;
-        if (!used) {
-            err_set(err, ERR_USAGE, "the backup has no tablespace '%s'", spec->mappings.at[i].from);
-            return err_hint(err, "give its OID or its path as 'pgdr restore --dry-run' shows them");
-        }
-    }
-    return ERR_OK;
-}
-
-/*
- * CREATE TABLESPACE in the replayed WAL links the absolute path it was made with, whatever is
- * there. On the host of a running cluster that is the running cluster's directory.
- */
-static ErrCode plan_replayed_tablespaces(const RestoreSpec *spec, RestorePlan *plan, Err *err)
-{
-    for (size_t i = 0; i < plan->point.tablespaces.n; i++) {
-        const WalIndexEvent *e = &plan->point.tablespaces.at[i];
-        bool is_free;
-        if (!e->text || !*e->text)
-            continue; /* in place */
-        TRY(dir_is_free(e->text, &is_free, err));
-        bool known = false;
-        for (size_t k = 0; k < plan->tablespaces.n && !known; k++)
-            known =
-                !plan->tablespaces.at[k].mapped && strcmp(plan->tablespaces.at[k].to, e->text) == 0;
-        if (!is_free && !known && !plan->refusal.code &&
-            !(spec->delta && link_leads_to(spec, (uint32_t)e->number, e->text))) {
-            err_set(err, ERR_REFUSED,
-                    "replay will create tablespace %llu in '%s', which is not "
-                    "empty: it may belong to another cluster",
-                    (unsigned long long)e->number, e->text);
-            return err_hint(err,
-                            "restore on another host, or to a target before " LSN_FMT
-                            ", where the tablespace was created",
-                            LSN_ARG(e->lsn));
-        }
-        vec_push(&plan->to_make, mem_strdup(e->text));
-    }
-    return ERR_OK;
-}
-
 /* --- the rest --- */
 
 static ErrCode plan_sizes(const RestoreSpec *spec, RestorePlan *plan, Err *err)
@@ -377,7 +281,7 @@ static ErrCode plan_sizes(const RestoreSpec *spec, RestorePlan *plan, Err *err)
     const ManifestHeader *h = manifest_reader_header(m);
     plan->bytes = h->bytes;
     plan->files = plan->backup.files;
-    TRY(plan_tablespaces(spec, plan, h, err));
+    TRY(plan_tablespaces(spec, h, plan, err));
     uint32_t size = plan->backup.wal_segment_size;
     plan->wal_from = plan->backup.start_lsn;
     plan->wal_to = plan->point.end;
@@ -401,7 +305,6 @@ ErrCode restore_plan_make(const RestoreSpec *spec, RestorePlan *ret, Err *err)
     TRY(plan_target(spec, &plan, err));
     check_identity(spec, &plan);
     TRY(plan_sizes(spec, &plan, err));
-    TRY(plan_replayed_tablespaces(spec, &plan, err));
     *ret = plan;
     plan = (RestorePlan){.bytes = 0};
     return ERR_OK;

@@ -241,6 +241,18 @@ static void set_raised(ConfSettings *s, const char *name, int in_wal, int in_bac
         conf_set(s, name, mem_printf("%d", in_wal));
 }
 
+/* PostgreSQL calls them damage unless this is set, also when its own cluster has them. */
+static bool has_in_place(const RestorePlan *plan)
+{
+    for (size_t i = 0; i < plan->tablespaces.n; i++)
+        if (!*plan->tablespaces.at[i].to)
+            return true;
+    for (size_t i = 0; i < plan->point.tablespaces.n; i++)
+        if (!*plan->point.tablespaces.at[i].text)
+            return true;
+    return false;
+}
+
 static void recovery_settings(const Restore *r, const PgControl *control, ConfSettings *s)
 {
     const TargetPoint *p = &r->plan->point;
@@ -259,6 +271,8 @@ static void recovery_settings(const Restore *r, const PgControl *control, ConfSe
     }
     conf_set(s, "archive_cleanup_command", mem_strdup(""));
     conf_set(s, "recovery_end_command", mem_strdup(""));
+    if (has_in_place(r->plan))
+        conf_set(s, "allow_in_place_tablespaces", mem_strdup("on"));
     if (r->spec->archive_off)
         conf_set(s, "archive_mode", mem_strdup("off"));
     set_raised(s, "max_connections", w->max_connections, control->max_connections);
