@@ -59,10 +59,11 @@ static ErrCode resolve(const RestoreSpec *spec, const BackupSummary *b, RestoreP
 
 /* What the operator is told when no backup is early enough. */
 static ErrCode too_early_for_all(const RestoreSpec *spec, const BackupList *list,
-                                 const BackupRefs *on_path, const RestorePlan *plan, Err *err)
+                                 const BackupRefs *on_path, RestorePlan *plan, Err *err)
 {
     char text[160], when[TIME_TEXT_LEN];
     const BackupSummary *elsewhere = NULL;
+    plan->too_early = true;
     for (size_t i = 0; i < backup_count(list); i++)
         if (!plan_on_path(plan, backup_at(list, i)) &&
             plan_may_serve(&spec->target, backup_at(list, i)))
@@ -298,11 +299,28 @@ static ErrCode plan_sizes(const RestoreSpec *spec, RestorePlan *plan, Err *err)
     return ERR_OK;
 }
 
+/* The cluster that would be replaced may have what the repository lacks. */
+static ErrCode hint_old_wal(const RestoreSpec *spec, const RestorePlan *plan, Err *err)
+{
+    Err why = {0};
+    bool helps = (err->code == ERR_UNREACHABLE || err->code == ERR_WAL_MISSING) &&
+                 !plan->too_early && !spec->old_wal_in;
+    if (!helps || plan->dir_state != TARGET_DIR_CLUSTER ||
+        target_dir_check_stopped(spec->to, &why) != ERR_OK ||
+        target_dir_system_id(spec->to) != plan->system_id)
+        return err->code;
+    return err_hint(err,
+                    "'%s/pg_wal' may reach further: with --delta --yes, and without --dry-run, it "
+                    "is saved first and counts",
+                    spec->to);
+}
+
 ErrCode restore_plan_make(const RestoreSpec *spec, RestorePlan *ret, Err *err)
 {
     RestorePlan plan AUTO(restore_plan_release) = {.bytes = 0};
     TRY(plan_directory(spec, &plan, err));
-    TRY(plan_target(spec, &plan, err));
+    if (plan_target(spec, &plan, err) != ERR_OK)
+        return hint_old_wal(spec, &plan, err);
     check_identity(spec, &plan);
     TRY(plan_sizes(spec, &plan, err));
     *ret = plan;

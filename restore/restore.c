@@ -50,11 +50,37 @@ static char *in_target(const Restore *r, const char *name)
 
 /* --- the old cluster --- */
 
+static ErrCode is_of_repository(Repo *repo, uint64_t system_id, bool *ret, Err *err)
+{
+    BackupList list AUTO(backup_list_release) = {.broken = {0}};
+    TRY(backup_list_read(repo, &list, err));
+    *ret = false;
+    for (size_t i = 0; i < backup_count(&list) && !*ret; i++)
+        *ret = backup_at(&list, i)->system_id == system_id;
+    return ERR_OK;
+}
+
+ErrCode restore_save_old(const RestoreSpec *spec, RescueResult *ret, Err *err)
+{
+    Err why = {0};
+    TargetDirState state;
+    bool known;
+    *ret = (RescueResult){.looked_at = 0};
+    TRY(target_dir_look(spec->to, &state, err));
+    if (state != TARGET_DIR_CLUSTER || target_dir_check_stopped(spec->to, &why) != ERR_OK)
+        return ERR_OK; /* the plan says what is wrong with it */
+    uint64_t system_id = target_dir_system_id(spec->to);
+    TRY(is_of_repository(spec->repo, system_id, &known, err));
+    return known ? rescue_wal(spec->repo, spec->to, system_id, ret, err) : ERR_OK;
+}
+
 static ErrCode save_old(Restore *r, Err *err)
 {
     if (r->plan->dir_state != TARGET_DIR_CLUSTER)
         return ERR_OK;
     TRY(target_dir_check_stopped(r->spec->to, err));
+    if (r->spec->old_wal_in == r->spec->repo)
+        return ERR_OK;
     return rescue_wal(r->spec->repo, r->spec->to, r->plan->backup.system_id, &r->result.rescued,
                       err);
 }
