@@ -42,7 +42,7 @@ typedef struct BackupState {
 } BackupState;
 typedef VEC(BackupState) BackupStates;
 void backup_states_release(BackupStates *s);
-/* Of one backup, or (NULL) of all, sorted by id, that is by time. */
+/* Of one backup, or (NULL) of all, sorted by id: that is by the second in which they began. */
 MUST_CHECK ErrCode backup_states_read(Repo *repo, const char *backup_id, BackupStates *ret,
                                       Err *err);
 static inline bool backup_exists(const BackupState *s)
