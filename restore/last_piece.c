@@ -27,7 +27,7 @@ static ErrCode piece_judge(const LastPieceSpec *spec, uint32_t seg_size, LastPie
     memset(buf_reserve(&p->data, seg_size - have), 0, seg_size - have);
     p->data.len = seg_size;
     p->ends = spec->start;
-    if (have < WAL_PAGE_SIZE)
+    if (have < WAL_PAGE_LONG_HEADER)
         return ERR_OK;
     TRY(wal_segment_check(p->data.data, seg_size, spec->start, NULL, NULL, &check, err));
     p->ends = check.ends;

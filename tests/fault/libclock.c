@@ -1,9 +1,9 @@
 /*
  * libclock.so: a PostgreSQL server whose clock can be set.
  *
- * Loaded with LD_PRELOAD, it adds to what gettimeofday() says, from which the server takes the times
- * of its transactions, the seconds that stand as a decimal number in the file CLOCK_FILE. The file is
- * read at every call, so that a test can set the clock, also back, while the server runs.
+ * Loaded with LD_PRELOAD, it adds to what gettimeofday() says, from which the server takes the
+ * times of its transactions, the seconds that stand as a decimal number in the file CLOCK_FILE. The
+ * file is read at every call, so that a test can set the clock, also back, while the server runs.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
