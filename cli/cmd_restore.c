@@ -336,7 +336,7 @@ static void show_start(Cli *cli, const RestoreSpec *spec, const RestorePlan *pla
                has_file(bin, "pg_ctl") ? "/" : "");
     out_text(out, " Start PostgreSQL to replay the WAL");
     if (has_file(spec->to, "postgresql.conf"))
-        out_text(out, ":\n  %s -D '%s'\n", buf_str(&start), spec->to);
+        out_text(out, ":\n  %s -D '%s' -l '%s/start.log'\n", buf_str(&start), spec->to, spec->to);
     else if (!spec->is_clone)
         out_text(out, ", in the way it is always started (Debian: systemctl start "
                       "postgresql).\n");
@@ -345,9 +345,9 @@ static void show_start(Cli *cli, const RestoreSpec *spec, const RestorePlan *pla
             out,
             ". The cluster keeps postgresql.conf elsewhere\n(Debian: /etc/postgresql/%d/NAME); "
             "with that directory as CONF, and a free PORT:\n"
-            "  %s -D CONF -o \"-c data_directory='%s' -c port=PORT -c "
+            "  %s -D CONF -l '%s/start.log' -o \"-c data_directory='%s' -c port=PORT -c "
             "external_pid_file='%s/pid'\"\n",
-            plan->backup.pg_version_num / 10000, buf_str(&start), spec->to, spec->to);
+            plan->backup.pg_version_num / 10000, buf_str(&start), spec->to, spec->to, spec->to);
 }
 
 static ErrCode carry_out(Cli *cli, const RestoreSpec *spec, const RestorePlan *plan, Err *err)

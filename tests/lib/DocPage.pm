@@ -14,6 +14,7 @@ package DocPage;
 use strict;
 use warnings;
 use Carp qw(croak);
+use POSIX ();
 use Test::More ();
 use TestFile qw(slurp spit);
 use TestRun qw(temp_dir run);
@@ -144,16 +145,18 @@ sub transcript
     return @printed;
 }
 
-# A command at a terminal, by somebody who says yes: (TestRun::Result, what was to be seen).
+# A command at a terminal, by somebody who says yes: (TestRun::Result, what was to be seen). The pipe
+# never ends: at the end of its input script(1) may wait for ever for somebody to read it.
 sub typed
 {
     my ($self, $command) = @_;
-    my $result = run('script', '-qec', $command, '/dev/null',
-        { env => { %{ $self->env }, TERM => 'dumb', SHELL => '/bin/sh' }, cwd => TestRun::test_root(), stdin => "yes\n" });
+    my $pipe = "$self->{bin}/.typed";
+    -p $pipe || POSIX::mkfifo($pipe, 0600) or croak "cannot make $pipe: $!";
+    my $result = run('sh', '-c', 'exec 3<>"$1" && echo yes >&3 && exec script -qec "$2" /dev/null <"$1"', 'sh', $pipe, $command,
+        { env => { %{ $self->env }, TERM => 'dumb', PAGER => 'cat', SHELL => '/bin/sh' }, cwd => TestRun::test_root() });
     my $seen = $result->{out};
     $seen =~ s/\r//g;
     $seen =~ s/^.*\x1b\[K//mg;    # a line of progress that was written over
-    $seen =~ s/\^(?:\@|D)\x08*//g;    # the end of what was typed
     $seen =~ s/^yes\n//mg;        # what was typed before it was asked for
     return ($result, $seen);
 }
