@@ -6,56 +6,19 @@ use Test::More;
 
 use DocPage;
 use File::Basename qw(dirname);
-use File::Path qw(make_path);
 use Pgdr;
 use PgNode;
 use TestFile qw(slurp spit append_to);
-use TestRun qw(temp_dir poll_until);
+use TestRun qw(poll_until);
 
 my $page   = DocPage->new('README.md');
-my $root   = temp_dir('machine');
-my $me     = getpwuid $>;
-my $prefix = dirname(dirname(Pgdr::program()));
-my $bin    = PgNode::bin_dir();
 my $node   = PgNode->init('main');
+my $root   = $page->machine($node);
 my $conf   = "$root/etc/postgresql";
+my $pgdr   = $page->path_of('pgdr');
+my $prefix = dirname(dirname(Pgdr::program()));
 my $copy_port = PgNode::free_port();
-
-# The machine: a server, and the commands that it has.
-make_path("$root/etc/pgdr", "$root/etc/cron.d", "$root/srv", $conf);
-for my $file (qw(postgresql.conf pg_hba.conf pg_ident.conf)) {
-    rename $node->data_dir . "/$file", "$conf/$file" or die "cannot move $file: $!";
-}
-append_to("$conf/postgresql.conf",
-    join '', "data_directory = '" . $node->data_dir . "'\n", map { "${_}_file = '$conf/pg_$_.conf'\n" } qw(hba ident));
-my $pgdr = $page->command('pgdr', 'exec ' . Pgdr::program() . ' "$@"');
-$page->command('sudo', '[ "$1" = -u ] && shift 2; exec "$@"');
-$page->command('systemctl', <<"END");
-case "\$*" in
-'start postgresql') exec pg_ctl -s -w -D '$conf' -l '@{[ $node->log_file ]}' start ;;
-'stop postgresql') exec pg_ctl -s -w -D '$conf' -m fast stop ;;
-'enable --now '*)
-    shift 2
-    for unit; do grep -q ^OnCalendar= '$prefix/lib/systemd/system/'"\$unit" || exit 1; done ;;
-*) exit 1 ;;
-esac
-END
-$page->set_env(
-    PATH => $bin, PGHOST => $node->host, PGPORT => $node->port, PGUSER => 'postgres',
-    PGDR_CONFIG => "$root/etc/pgdr/pgdr.conf", PGDR_HOST => $node->host, PGDR_PORT => $node->port);
-$page->replace(
-    '/etc/pgdr/'                          => "$root/etc/pgdr/",
-    '/etc/cron.d/'                        => "$root/etc/cron.d/",
-    '/etc/postgresql/15/main'             => $conf,
-    '/srv/'                               => "$root/srv/",
-    '/usr/lib/postgresql/15/bin'          => $bin,
-    '/usr/local/bin/pgdr'                 => $pgdr,
-    '/usr/local/share/doc/pgdr/examples'  => "$prefix/share/doc/pgdr/examples",
-    '/var/lib/postgresql/15/main'         => $node->data_dir,
-    'port=5433'                           => "port=$copy_port",
-    '-p 5433'                             => "-p $copy_port",
-    'chown postgres'                      => "chown $me",
-    '-o postgres'                         => "-o $me");
+$page->replace('port=5433' => "port=$copy_port", '-p 5433' => "-p $copy_port");
 
 # --- installation: ./check and make distcheck build; here is what they leave ---
 
@@ -76,7 +39,7 @@ $page->shell('pgdr config');
 $page->shell('systemctl start postgresql');
 $page->shell($page->next_block('pgdr init'));
 append_to("$conf/postgresql.conf", $page->next_block('archive_mode'));
-$page->shell($_) for 'systemctl stop postgresql', 'systemctl start postgresql';
+$page->shell('systemctl restart postgresql');
 $page->shell($page->next_block('pgdr check'));
 $page->shell($page->next_block('pgdr backup'));
 

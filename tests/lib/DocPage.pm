@@ -7,16 +7,20 @@ package DocPage;
 # the end done() is a test that none was passed over. So no example can be added, or changed, without
 # its test.
 #
-# What a page calls by fixed names (/etc/pgdr, /srv/pgdr) is elsewhere in a test: every text from a
-# page is taken through substitute() first. Commands that a test cannot give (sudo, systemctl) are
-# small programs in a folder that comes first in PATH: command().
+# What a page calls by fixed names (/etc/pgdr, /srv/pgdr) is elsewhere in a test: machine() makes it, and
+# every text from a page is taken through substitute() first. Commands that a test cannot give (sudo,
+# systemctl) are small programs in a folder that comes first in PATH: command().
 
 use strict;
 use warnings;
 use Carp qw(croak);
+use File::Basename qw(dirname);
+use File::Path qw(make_path);
 use POSIX ();
 use Test::More ();
-use TestFile qw(slurp spit);
+use Pgdr;
+use PgNode;
+use TestFile qw(slurp spit append_to);
 use TestRun qw(temp_dir run);
 
 # new(FILE below the source): the page.
@@ -114,6 +118,73 @@ sub env
 {
     my ($self) = @_;
     return { %{ $self->{env} }, PATH => join ':', $self->{bin}, grep { defined } $self->{env}{PATH}, $ENV{PATH} };
+}
+
+sub path_of
+{
+    my ($self, $name) = @_;
+    return "$self->{bin}/$name";
+}
+
+# machine(PgNode): what a page calls by fixed names, for a server that is set up as Debian does it, with
+# its configuration outside of its data directory. It is started and stopped by systemctl. The folder
+# below which etc, srv and mnt are.
+sub machine
+{
+    my ($self, $node) = @_;
+    my $root   = temp_dir('machine');
+    my $conf   = "$root/etc/postgresql";
+    my $me     = getpwuid $>;
+    my $prefix = dirname(dirname(Pgdr::program()));
+    make_path("$root/etc/pgdr", "$root/etc/cron.d", "$root/srv", "$root/mnt", $conf);
+    for my $file (qw(postgresql.conf pg_hba.conf pg_ident.conf)) {
+        rename $node->data_dir . "/$file", "$conf/$file" or croak "cannot move $file: $!";
+    }
+    append_to("$conf/postgresql.conf", join '', "data_directory = '@{[ $node->data_dir ]}'\n",
+        map { "${_}_file = '$conf/pg_$_.conf'\n" } qw(hba ident));
+    my $pgdr = $self->command('pgdr', 'exec ' . Pgdr::program() . ' "$@"');
+    $self->command('sudo', '[ "$1" = -u ] && shift 2; exec "$@"');
+    $self->command('systemctl', <<"END");
+ctl="pg_ctl -s -w -D $conf -l @{[ $node->log_file ]}"
+case "\$*" in
+'start postgresql') exec \$ctl start ;;
+'stop postgresql') exec \$ctl -m fast stop ;;
+'restart postgresql') exec \$ctl -m fast restart ;;
+'enable --now '*)
+    shift 2
+    for unit; do grep -q ^OnCalendar= "$prefix/lib/systemd/system/\$unit" || exit 1; done ;;
+*) exit 1 ;;
+esac
+END
+    $self->set_env(
+        PATH => PgNode::bin_dir(), PGHOST => $node->host, PGPORT => $node->port, PGUSER => 'postgres',
+        PGDR_CONFIG => "$root/etc/pgdr/pgdr.conf", PGDR_HOST => $node->host, PGDR_PORT => $node->port);
+    $self->replace(
+        '/etc/pgdr/'                         => "$root/etc/pgdr/",
+        '/etc/cron.d/'                       => "$root/etc/cron.d/",
+        '/etc/postgresql/15/main'            => $conf,
+        '/mnt/'                              => "$root/mnt/",
+        '/srv/'                              => "$root/srv/",
+        '/usr/lib/postgresql/15/bin'         => PgNode::bin_dir(),
+        '/usr/local/bin/pgdr'                => $pgdr,
+        '/usr/local/share/doc/pgdr/examples' => "$prefix/share/doc/pgdr/examples",
+        '/var/lib/postgresql/15/main'        => $node->data_dir,
+        'chown postgres'                     => "chown $me",
+        '-o postgres'                        => "-o $me");
+    return $root;
+}
+
+# Configures the machine with TEXT (a block of pgdr.conf), makes the repositories by the command INIT,
+# and starts the server, archiving.
+sub set_up
+{
+    my ($self, $root, $text, $init) = @_;
+    spit("$root/etc/pgdr/pgdr.conf", $text);
+    append_to("$root/etc/postgresql/postgresql.conf",
+        "archive_mode = on\narchive_command = '$self->{bin}/pgdr archive-push %p'\n");
+    $self->shell('systemctl start postgresql');
+    $self->shell($init);
+    return;
 }
 
 # A test: the lines of TEXT are commands, and all succeed. The TestRun::Result.
