@@ -51,7 +51,7 @@ spit($conf, $text);
 chmod 0644, $file;
 like($page->shell('pgdr info')->{err}, qr/WARNING: everybody can read the passphrase/, 'it warns of an open file');
 chmod 0600, $file;
-like(TestRun::run('sh', '-c', "pgdr info --passphrase=x", { env => $page->env })->{err}, qr/ps/,
+like(TestRun::run('sh', '-c', "pgdr info --passphrase=x", { env => $page->env })->{err}, qr/would show its value to every user/,
     'no passphrase on the command line');
 
 # --- keys: the first block is a drawing ---
@@ -82,11 +82,31 @@ is_wrong_key("pgdr --passphrase-file=$root/other info", 'a wrong passphrase is t
 
 # --- losses ---
 
+my ($first, $second) = map { m{([^/]+)$} } sort { -M $b <=> -M $a } glob "$root/srv/pgdr/keys/*";
 rename "$root/srv/pgdr/keys", "$root/keys" or die;
-$page->shell('pgdr check && pgdr verify', 'without keys/ the copies beside the backups serve');
-$page->shell("pgdr --passphrase-file=$root/old info --repo=main", 'the old passphrase opens the old copies');
+like($page->shell('pgdr check && pgdr verify', 'without keys/ the copies beside the backups serve')->{err},
+    qr/WARNING: the 'keys' folder .* is empty.*HINT: 'pgdr init'/s, '... with a warning');
+my (undef, $newer) = glob "$root/srv/pgdr/app/backups/*";
+rename $newer, "$root/newer" or die;
+$page->shell("pgdr --passphrase-file=$root/old restore --type=immediate --to=$root/srv/old",
+    'the old passphrase opens the copy beside an old backup');
+rename "$root/newer", $newer or die;
+$page->shell('pgdr init');
+is(scalar(() = glob "$root/srv/pgdr/keys/*/*.1"), 2, 'init writes keys/ anew');
+$page->shell('pgdr check && pgdr backup');
+$page->shell('pgdr verify');
+
+for my $lost ($first, $second) {
+    rename "$root/srv/pgdr/keys/$lost", "$root/$lost" or die;
+    my $result = TestRun::run('sh', '-c', 'pgdr verify', { env => $page->env });
+    like($result->{out}, qr/written under key $lost/, 'a part of keys/ is lost');
+    like($result->{out}, qr/HINT: .*'pgdr init'/, '... and what to do is said');
+    $page->shell('pgdr init');
+    $page->shell('pgdr check && pgdr verify', '... then it is there again');
+}
+rename "$root/srv/pgdr/keys/$first", "$root/$first.again" or die;
 $page->shell('pgdr repo rekey');
-is(scalar(() = glob "$root/srv/pgdr/keys/*/*.1"), 3, 'rekey writes keys/ anew');
+is(scalar(() = glob "$root/srv/pgdr/keys/*/*.1"), 3, 'rekey completes keys/, too');
 $page->shell('pgdr check && pgdr backup && pgdr verify');
 $page->shell("pgdr restore --to=$root/srv/copy");
 
