@@ -52,12 +52,10 @@ static ErrCode footer_info(const RepoKeys *keys, const ObjectFooter *f, uint64_t
     const RepoKey *key = repo_keys_find(keys, f->key_id);
     if (!key || key->cipher != f->cipher) {
         char id[2 * KEY_ID_LEN + 1];
-        err_set(err, ERR_WRONG_KEY,
-                "the object was written under key %s, which this "
-                "repository does not have",
-                hex_format(f->key_id, KEY_ID_LEN, id));
-        return err_hint(err, "where its 'keys' folder lost a key, 'pgdr init' looks for a copy of "
-                             "it beside the backups");
+        return err_set(err, ERR_WRONG_KEY,
+                       "the object was written under key %s, which is not among the repository's "
+                       "keys ('pgdr init' looks for a copy of a lost one beside the backups)",
+                       hex_format(f->key_id, KEY_ID_LEN, id));
     }
     *ret = (ObjectInfo){.key = key,
                         .cipher = f->cipher,

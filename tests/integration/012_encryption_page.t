@@ -99,8 +99,8 @@ $page->shell('pgdr verify');
 for my $lost ($first, $second) {
     rename "$root/srv/pgdr/keys/$lost", "$root/$lost" or die;
     my $result = TestRun::run('sh', '-c', 'pgdr verify', { env => $page->env });
-    like($result->{out}, qr/written under key $lost/, 'a part of keys/ is lost');
-    like($result->{out}, qr/HINT: .*'pgdr init'/, '... and what to do is said');
+    like($result->{out}, qr/written under key $lost, .*'pgdr init' looks for a copy/,
+        'a part of keys/ is lost, and what to do is said');
     $page->shell('pgdr init');
     $page->shell('pgdr check && pgdr verify', '... then it is there again');
 }
