@@ -312,7 +312,16 @@ static bool has_file(const char *dir, const char *name)
 /* What was written so far stays, and --delta goes on with it. */
 static void hint_begun(const RestoreSpec *spec, Err *err)
 {
-    if (err->hint[0] || !has_file(spec->to, RESTORE_MARKER))
+    struct stat st;
+    const struct passwd *me = getpwuid(geteuid());
+    if (err->hint[0])
+        return;
+    if (err->code == ERR_ACCESS && me && stat(spec->to, &st) != 0)
+        err_hint(err,
+                 "run pgdr as root, or, as root, make the directory first: install -d -o %s "
+                 "-m 0700 '%s'",
+                 me->pw_name, spec->to);
+    if (!has_file(spec->to, RESTORE_MARKER))
         return;
     if (err->code == ERR_DAMAGED)
         err_hint(err, "'pgdr verify' says which backups are whole; the same command with "
@@ -337,17 +346,18 @@ static void show_start(Cli *cli, const RestoreSpec *spec, const RestorePlan *pla
                has_file(bin, "pg_ctl") ? "/" : "");
     out_text(out, " Start PostgreSQL to replay the WAL");
     if (has_file(spec->to, "postgresql.conf"))
-        out_text(out, ":\n  %s -D '%s'\n", buf_str(&start), spec->to);
+        out_text(out, ":\n  %s -D '%s' -l '%s/start.log'\n", buf_str(&start), spec->to, spec->to);
     else if (!spec->is_clone)
         out_text(out, ", in the way it is always started (Debian: systemctl start "
                       "postgresql).\n");
     else
         out_text(
             out,
-            ". Its postgresql.conf is not in the data directory and so not in the backup; "
-            "with a\ncopy of it in CONF:\n  %s -D CONF -o \"-c data_directory='%s' -c port=PORT "
-            "-c external_pid_file=\"\n",
-            buf_str(&start), spec->to);
+            ". The cluster keeps postgresql.conf elsewhere\n(Debian: /etc/postgresql/%d/NAME); "
+            "with that directory as CONF, and a free PORT:\n"
+            "  %s -D CONF -l '%s/start.log' -o \"-c data_directory='%s' -c port=PORT -c "
+            "external_pid_file='%s/pid'\"\n",
+            plan->backup.pg_version_num / 10000, buf_str(&start), spec->to, spec->to, spec->to);
 }
 
 static ErrCode carry_out(Cli *cli, const RestoreSpec *spec, const RestorePlan *plan,

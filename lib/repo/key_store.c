@@ -96,10 +96,12 @@ typedef struct KeysRead {
     Err last;        /* the last reason why a copy could not be used */
 } KeysRead;
 
-static bool key_known(const Repo *r, const char *id_text)
+/* The id ends with `end`: in the name of an object, or in a wrap. */
+static bool key_known(const Repo *r, const char *id_text, char end)
 {
     uint8_t id[KEY_ID_LEN];
-    return hex_parse(id_text, '/', id, KEY_ID_LEN) && repo_keys_find(&r->keys, id) != NULL;
+    return id_text && hex_parse(id_text, end, id, KEY_ID_LEN) &&
+           repo_keys_find(&r->keys, id) != NULL;
 }
 
 static size_t wrap_stem(const char *name)
@@ -126,6 +128,8 @@ static ErrCode keys_open(KeysRead *k, const char *name, Err *err)
         TRY(wraps_next(&text, &at, &wrap, err));
         if (!wrap)
             return ERR_OK;
+        if (key_known(k->repo, json_string_value(json_object_get(wrap, "key")), '\0'))
+            continue;
         TRY(repo_key_unwrap(wrap, k->ring, &key, err));
         add_key(k->repo, key);
     }
@@ -200,12 +204,12 @@ void keys_keep_cipher(Repo *r, uint8_t cipher)
 static ErrCode keys_from(KeysRead *k, const StrList *names, size_t id_off, Err *err)
 {
     for (size_t i = 0; i < names->n; i++)
-        if (!id_off || !key_known(k->repo, names->at[i] + id_off))
+        if (!id_off || !key_known(k->repo, names->at[i] + id_off, '/'))
             TRY(keys_try(k, names->at[i], err));
     return ERR_OK;
 }
 
-/* When keys/ is empty: the copies beside the backups. */
+/* The copies beside the backups, of keys that are not known yet. */
 static ErrCode keys_beside(KeysRead *k, Err *err)
 {
     StrList clusters AUTO(str_list_release) = {0};
@@ -221,9 +225,6 @@ static ErrCode keys_beside(KeysRead *k, Err *err)
     }
     for (size_t i = found.n; i-- > 0;) /* each holds all keys of its time: the last all */
         TRY(keys_try(k, found.at[i], err));
-    if (k->repo->keys.keys.n)
-        log_warn("the repository's 'keys' folder is empty: the copies beside the backups are used; "
-                 "put the folder back");
     return ERR_OK;
 }
 
@@ -233,12 +234,50 @@ ErrCode keys_read(Repo *r, KeyRing *ring, Err *err)
     KeysRead k = {.repo = r, .ring = ring};
     TRY(storage_list_names(r->storage, KEYS_PREFIX, false, &names, err));
     TRY(keys_from(&k, &names, strlen(KEYS_PREFIX), err));
-    if (!names.n)
+    if (!names.n) {
         TRY(keys_beside(&k, err));
+        if (r->keys.keys.n)
+            log_line(LOG_WARN, "'pgdr init' writes it anew",
+                     "the 'keys' folder of repository '%s' is empty: the copies beside the backups "
+                     "are used",
+                     r->name);
+    }
     choose_keys(r);
     if (!r->key && k.last.code != ERR_OK) {
         *err = k.last;
         return err->code;
+    }
+    return ERR_OK;
+}
+
+static bool key_is_stored(const RepoKey *key, const StrList *names)
+{
+    char id[2 * KEY_ID_LEN + 2];
+    hex_format(key->id, KEY_ID_LEN, id);
+    strcat(id, "/");
+    for (size_t i = 0; i < names->n; i++)
+        if (strncmp(names->at[i] + strlen(KEYS_PREFIX), id, strlen(id)) == 0)
+            return true;
+    return false;
+}
+
+ErrCode keys_put_back(Repo *r, KeyRing *ring, Err *err)
+{
+    StrList names AUTO(str_list_release) = {0};
+    KeysRead k = {.repo = r, .ring = ring};
+    TRY(storage_list_names(r->storage, KEYS_PREFIX, false, &names, err));
+    TRY(keys_beside(&k, err));
+    choose_keys(r);
+    keys_keep_cipher(r, r->key->cipher);
+    for (size_t i = 0; i < r->keys.keys.n; i++) {
+        RepoKey *key = r->keys.keys.at[i];
+        char id[2 * KEY_ID_LEN + 1];
+        if (key_is_stored(key, &names))
+            continue;
+        TRY(key_put(r, key, err));
+        log_info("key %s, of which only copies beside backups were left, is in the 'keys' folder "
+                 "of repository '%s' again",
+                 hex_format(key->id, KEY_ID_LEN, id), r->name);
     }
     return ERR_OK;
 }
@@ -293,11 +332,13 @@ static void mint_key(Repo *r)
 ErrCode repo_rekey(Repo *r, const RepoSpec *spec, const KeySecret *secret, bool new_key, Err *err)
 {
     StrList old AUTO(str_list_release) = {0};
+    KeyRing *was AUTO(keyring_freep) = keyring_new(spec->secret);
     KeyRing *ring AUTO(keyring_freep) = keyring_new(secret ? secret : spec->secret);
     WrapMethod m;
     if (r->key->cipher == CIPHER_NONE)
         return err_set(err, ERR_USAGE, "repository '%s' is not encrypted: it has no passphrase",
                        r->name);
+    TRY(keys_put_back(r, was, err));
     TRY(storage_list_names(r->storage, KEYS_PREFIX, false, &old, err));
     if (!secret) { /* a new key under the passphrase there is */
         TRY(wrap_method(r->key->wrap, &m, err));

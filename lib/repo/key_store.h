@@ -20,6 +20,11 @@ MUST_CHECK ErrCode keys_read(Repo *r, KeyRing *ring, Err *err);
 /* Leaves only keys of the cipher, when there is one: in an encrypted repository, a key in the clear
  * was put there by somebody who has no passphrase, and so would be what is written under it. */
 void keys_keep_cipher(Repo *r, uint8_t cipher);
+/*
+ * Completes keys/ from the copies beside the backups. A folder with some of the keys is worse than
+ * none: nobody looks for the others, and with the oldest one missing WAL would get other names.
+ */
+MUST_CHECK ErrCode keys_put_back(Repo *r, KeyRing *ring, Err *err);
 /* Puts a key's wrap, in three copies. */
 MUST_CHECK ErrCode key_put(Repo *r, RepoKey *key, Err *err);
 /* Puts the wraps of all keys beside a backup. */

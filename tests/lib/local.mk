@@ -7,6 +7,7 @@ EXTRA_DIST += \
 	tests/lib/TestRun.pm \
 	tests/lib/WalRepo.pm \
 	tests/lib/PgNode.pm \
+	tests/lib/DocPage.pm \
 	tests/lib/Pgdr.pm \
 	tests/lib/Recovery.pm \
 	tests/lib/cache-dir \
@@ -30,5 +31,6 @@ stage-tests: all tests/fault/libfault.so tests/fault/libclock.so
 	cp tests/fault/libfault.so tests/fault/libclock.so "$(STAGE)/"
 	$(MKDIR_P) "$(STAGE)/source/lib/common"
 	cp $(srcdir)/lib/common/errcodes.def "$(STAGE)/source/lib/common/"
+	cp $(srcdir)/README.md "$(STAGE)/source/"
 	for dir in conf docs tests; do cp -R "$(srcdir)/$$dir" "$(STAGE)/source/$$dir" || exit 1; done
 	chmod -R go+rX "$(STAGE)/root" "$(STAGE)/source" "$(STAGE)"/*.so
