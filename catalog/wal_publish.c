@@ -334,7 +334,7 @@ static ErrCode store_object(WalStore *store, const WalFile *f, WalStored *ret, E
 {
     char digest[WAL_DIGEST_LEN];
     ObjectWriter *w AUTO(object_writer_freep) = NULL;
-    wal_pieces_digest(&f->pieces, store->repo->key, digest);
+    wal_pieces_digest(&f->pieces, store->repo, digest);
     char *name AUTO(mem_freep) = wal_object_name(store, f->file, digest);
     TRY(build_object(store, f, name, &w, err));
 
@@ -362,7 +362,7 @@ ErrCode wal_file_store_orphan(WalStore *store, const WalFile *f, Err *err)
     char digest[WAL_DIGEST_LEN], host[256] = "";
     ObjectWriter *w AUTO(object_writer_freep) = NULL;
     gethostname(host, sizeof(host) - 1);
-    wal_pieces_digest(&f->pieces, store->repo->key, digest);
+    wal_pieces_digest(&f->pieces, store->repo, digest);
     char *name AUTO(mem_freep) = wal_orphan_name(store, host, f->file, digest);
     TRY(build_object(store, f, name, &w, err));
     ErrCode rc = wal_put(store, w, name, STORAGE_CREATE, err);

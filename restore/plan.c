@@ -5,6 +5,7 @@
 
 #include "catalog/lineage.h"
 #include "lib/common/file.h"
+#include "restore/plan_timeline.h"
 
 void restore_plan_release(RestorePlan *p)
 {
@@ -37,35 +38,6 @@ static ErrCode no_backup(const RestoreSpec *spec, const BackupList *list, Err *e
     return err_hint(err, "'pgdr info' lists what there is");
 }
 
-static ErrCode choose_path(const RestoreSpec *spec, const Lineage *lineage,
-                           const BackupSummary *newest, TimelinePath *ret, Err *err)
-{
-    uint32_t tli = newest->timeline;
-    if (spec->timeline == TIMELINE_LATEST)
-        tli = lineage_latest(lineage, newest->timeline);
-    else if (spec->timeline == TIMELINE_NUMBER)
-        tli = spec->timeline_number;
-    return lineage_path(lineage, tli, ret, err);
-}
-
-/* On the way, and of the same system: an upgraded or newly initialised cluster of the same name
- * begins again on timeline 1. */
-static bool on_path(const RestorePlan *plan, const BackupSummary *b)
-{
-    return b->system_id == plan->system_id && b->wal_segment_size == plan->wal_segment_size &&
-           timeline_contains(&plan->path, b->timeline, b->stop_lsn);
-}
-
-/* Whether a backup may serve the target, by what its summary alone tells. */
-static bool may_serve(const TargetSpec *t, const BackupSummary *b)
-{
-    if (t->type == TARGET_TIME)
-        return b->stop_time <= t->time;
-    if (t->type == TARGET_LSN)
-        return b->stop_lsn <= t->lsn;
-    return true;
-}
-
 static ErrCode copy_summary(Repo *repo, const BackupSummary *b, BackupSummary *ret, Err *err)
 {
     return summary_get(repo, b->id, ret, err);
@@ -92,9 +64,9 @@ static ErrCode too_early_for_all(const RestoreSpec *spec, const BackupList *list
     const BackupSummary *first = NULL, *elsewhere = NULL;
     for (size_t i = 0; i < backup_count(list); i++) {
         const BackupSummary *b = backup_at(list, i);
-        if (on_path(plan, b))
+        if (plan_on_path(plan, b))
             first = first ? first : b;
-        else if (may_serve(&spec->target, b))
+        else if (plan_may_serve(&spec->target, b))
             elsewhere = b;
     }
     if (!first) {
@@ -122,7 +94,7 @@ static ErrCode search_from_oldest(const RestoreSpec *spec, const BackupList *lis
     for (size_t i = 0; i < backup_count(list); i++) {
         Err why = {0};
         *ret = backup_at(list, i);
-        if (!on_path(plan, *ret))
+        if (!plan_on_path(plan, *ret))
             continue;
         ErrCode rc = resolve(spec, *ret, plan, &why);
         if (rc == ERR_OK)
@@ -153,7 +125,7 @@ static ErrCode resolve_by_search(const RestoreSpec *spec, const BackupList *list
     TRY(search_from_oldest(spec, list, plan, &best, err));
     for (size_t i = backup_count(list); i-- > 0;) {
         const BackupSummary *b = backup_at(list, i);
-        if (!on_path(plan, b) || b->stop_lsn > plan->point.end || b == best)
+        if (!plan_on_path(plan, b) || b->stop_lsn > plan->point.end || b == best)
             continue;
         Err why = {0};
         if (resolve(spec, b, plan, &why) == ERR_OK)
@@ -169,7 +141,7 @@ static ErrCode resolve_newest(const RestoreSpec *spec, const BackupList *list, R
 {
     for (size_t i = backup_count(list); i-- > 0;) {
         const BackupSummary *b = backup_at(list, i);
-        if (!on_path(plan, b) || !may_serve(&spec->target, b))
+        if (!plan_on_path(plan, b) || !plan_may_serve(&spec->target, b))
             continue;
         ErrCode rc = resolve(spec, b, plan, err);
         if (rc != ERR_REFUSED)
@@ -188,7 +160,7 @@ static ErrCode choose_backup(const RestoreSpec *spec, const BackupList *list, Re
                     spec->repo->cluster, repo_url(spec->repo));
             return err_hint(err, "'pgdr info' lists what there is");
         }
-        if (!on_path(plan, b))
+        if (!plan_on_path(plan, b))
             return err_set(err, ERR_UNREACHABLE,
                            "backup %s on timeline %u does not lie on the way "
                            "to timeline %u",
@@ -218,7 +190,7 @@ static ErrCode plan_target(const RestoreSpec *spec, RestorePlan *plan, Err *err)
     if (spec->backup_id)
         newest = backup_find(&list, spec->backup_id);
     for (size_t i = backup_count(&list); i-- > 0 && !newest;)
-        if (may_serve(&spec->target, backup_at(&list, i)))
+        if (plan_may_serve(&spec->target, backup_at(&list, i)))
             newest = backup_at(&list, i);
     if (!newest && backup_count(&list))
         newest = backup_at(&list, backup_count(&list) - 1);
@@ -228,8 +200,15 @@ static ErrCode plan_target(const RestoreSpec *spec, RestorePlan *plan, Err *err)
     plan->wal_segment_size = newest->wal_segment_size;
     store_of(spec, newest, &store);
     TRY(lineage_read(&store, &lineage, err));
-    TRY(choose_path(spec, &lineage, newest, &plan->path, err));
-    TRY(choose_backup(spec, &list, plan, err));
+    TRY(plan_choose_path(spec, &lineage, &list, newest, plan, err));
+    ErrCode rc = choose_backup(spec, &list, plan, err);
+    bool other = false;
+    if (rc == ERR_UNREACHABLE)
+        TRY(plan_choose_younger(spec, &lineage, &list, plan, &other, err));
+    if (other)
+        rc = choose_backup(spec, &list, plan, err);
+    if (rc != ERR_OK)
+        return rc;
     if (plan->point.warning[0])
         vec_push(&plan->warnings, mem_strdup(plan->point.warning));
     return ERR_OK;
@@ -267,12 +246,28 @@ static ErrCode directory_check(const RestoreSpec *spec, const RestorePlan *plan,
 static ErrCode plan_directory(const RestoreSpec *spec, RestorePlan *plan, Err *err)
 {
     TRY(target_dir_look(spec->to, &plan->dir_state, err));
-    ErrCode rc = directory_check(spec, plan, &plan->refusal);
-    if (rc != ERR_OK && rc != ERR_REFUSED) {
-        *err = plan->refusal;
+    Err why = {0};
+    ErrCode rc = directory_check(spec, plan, &why);
+    if (rc == ERR_REFUSED)
+        plan->refusal = why;
+    else if (rc != ERR_OK)
+        *err = why;
+    if (rc != ERR_OK && rc != ERR_REFUSED)
         return rc;
-    }
     return dir_free_space(spec->to, &plan->free_bytes, err);
+}
+
+static void check_identity(const RestoreSpec *spec, RestorePlan *plan)
+{
+    if (plan->dir_state != TARGET_DIR_CLUSTER || plan->refusal.code)
+        return;
+    uint64_t there = target_dir_system_id(spec->to);
+    if (!there || there == plan->backup.system_id)
+        return;
+    err_set(&plan->refusal, ERR_REFUSED,
+            "'%s' holds another cluster: its system identifier is %llu, the backup's is %llu",
+            spec->to, (unsigned long long)there, (unsigned long long)plan->backup.system_id);
+    err_hint(&plan->refusal, "restore into an empty directory with --to");
 }
 
 static const char *mapping_for(const RestoreSpec *spec, uint32_t oid, const char *from)
@@ -403,6 +398,7 @@ ErrCode restore_plan_make(const RestoreSpec *spec, RestorePlan *ret, Err *err)
     RestorePlan plan AUTO(restore_plan_release) = {.bytes = 0};
     TRY(plan_directory(spec, &plan, err));
     TRY(plan_target(spec, &plan, err));
+    check_identity(spec, &plan);
     TRY(plan_sizes(spec, &plan, err));
     TRY(plan_replayed_tablespaces(spec, &plan, err));
     *ret = plan;

@@ -32,23 +32,33 @@ ErrCode document_facts_parse(const json_t *obj, DocumentFacts *ret, Err *err)
     return ERR_OK;
 }
 
-ErrCode document_put(Repo *r, const char *name, const char kind[KIND_LEN], const void *text,
-                     size_t len, StoragePutFlags flags, DocumentFacts *facts, Err *err)
+ErrCode document_put_stamped(Repo *r, const char *name, const char kind[KIND_LEN], Slice text,
+                             StoragePutFlags flags, const ObjectStamp *stamp, DocumentFacts *facts,
+                             Err *err)
 {
-    ObjectWriter *w AUTO(object_writer_freep) = object_writer_new(MIN(len, MIB) + 4 * KIB);
+    ObjectWriter *w AUTO(object_writer_freep) = object_writer_new(MIN(text.len, MIB) + 4 * KIB);
     Compressor *c AUTO(compressor_freep) = compressor_new(DOCUMENT_LEVEL);
+    const RepoKey *key = stamp ? repo_keys_find(&r->keys, stamp->key_id) : NULL;
     ObjectFacts object;
-    object_writer_begin(w, r->key, kind, name);
-    for (size_t off = 0; off < len; off += UNIT_RAW_MAX)
-        TRY(object_writer_add(w, c, (const uint8_t *)text + off, MIN(len - off, UNIT_RAW_MAX), NULL,
-                              err));
+    if (key)
+        object_writer_begin_stamped(w, key, kind, name, stamp);
+    else
+        object_writer_begin(w, r->key, kind, name);
+    for (size_t off = 0; off < text.len; off += UNIT_RAW_MAX)
+        TRY(object_writer_add(w, c, (const uint8_t *)text.data + off,
+                              MIN(text.len - off, UNIT_RAW_MAX), NULL, err));
     TRY(object_writer_finish(w, 0, NULL, &object, err));
-    TRY(repo_put(r, name, w, flags, err));
     if (facts) {
         *facts = (DocumentFacts){.size = object.size, .stamp = object.stamp};
         memcpy(facts->sha256, object.sha256, SHA256_LEN);
     }
-    return ERR_OK;
+    return repo_put(r, name, w, flags, err);
+}
+
+ErrCode document_put(Repo *r, const char *name, const char kind[KIND_LEN], const void *text,
+                     size_t len, StoragePutFlags flags, DocumentFacts *facts, Err *err)
+{
+    return document_put_stamped(r, name, kind, (Slice){text, len}, flags, NULL, facts, err);
 }
 
 static ErrCode document_open(Repo *r, const char *name, const char kind[KIND_LEN], size_t limit,

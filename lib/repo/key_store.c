@@ -155,14 +155,46 @@ static ErrCode keys_try(KeysRead *k, const char *name, Err *err)
     return rc;
 }
 
-static void choose_newest(Repo *r)
+static int key_compare(const RepoKey *a, const RepoKey *b)
+{
+    if (a->created != b->created)
+        return a->created < b->created ? -1 : 1;
+    return memcmp(a->id, b->id, KEY_ID_LEN);
+}
+
+static void choose_keys(Repo *r)
 {
     for (size_t i = 0; i < r->keys.keys.n; i++) {
         const RepoKey *k = r->keys.keys.at[i];
-        if (!r->key || k->created > r->key->created ||
-            (k->created == r->key->created && memcmp(k->id, r->key->id, KEY_ID_LEN) > 0))
+        if (!r->key || key_compare(k, r->key) > 0)
             r->key = k;
+        if (!r->wal_key || key_compare(k, r->wal_key) < 0)
+            r->wal_key = k;
     }
+}
+
+void keys_keep_cipher(Repo *r, uint8_t cipher)
+{
+    size_t left = 0, fit = 0;
+    for (size_t i = 0; i < r->keys.keys.n; i++)
+        fit += r->keys.keys.at[i]->cipher == cipher;
+    if (!fit || fit == r->keys.keys.n)
+        return;
+    r->key = r->wal_key = NULL;
+    for (size_t i = 0; i < r->keys.keys.n; i++) {
+        RepoKey *k = r->keys.keys.at[i];
+        char id[2 * KEY_ID_LEN + 1];
+        if (k->cipher == cipher) {
+            r->keys.keys.at[left++] = k;
+            continue;
+        }
+        log_warn("repository '%s' holds the key %s for another kind of encryption than the "
+                 "configuration says: it is not used, nor what was written under it",
+                 r->name, hex_format(k->id, KEY_ID_LEN, id));
+        repo_key_free(k);
+    }
+    r->keys.keys.n = left;
+    choose_keys(r);
 }
 
 static ErrCode keys_from(KeysRead *k, const StrList *names, size_t id_off, Err *err)
@@ -203,7 +235,7 @@ ErrCode keys_read(Repo *r, KeyRing *ring, Err *err)
     TRY(keys_from(&k, &names, strlen(KEYS_PREFIX), err));
     if (!names.n)
         TRY(keys_beside(&k, err));
-    choose_newest(r);
+    choose_keys(r);
     if (!r->key && k.last.code != ERR_OK) {
         *err = k.last;
         return err->code;

@@ -1,5 +1,6 @@
 noinst_LIBRARIES += lib/repo/librepo.a
 lib_repo_librepo_a_SOURCES = \
+	lib/repo/copy.c lib/repo/copy.h \
 	lib/repo/document.c \
 	lib/repo/expire.c \
 	lib/repo/file_map.c lib/repo/file_map.h \

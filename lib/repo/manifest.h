@@ -82,6 +82,11 @@ MUST_CHECK ErrCode manifest_reader_next(ManifestReader *r, FileEntry *ret, bool 
 /* Names of all objects of the manifest ("backups/<id>/manifest", parts), appended. */
 void manifest_reader_names(const ManifestReader *r, StrList *ret);
 
+/* The text of a manifest's head with other digests of its parts, for a copy under another key. */
+typedef ErrCode (*ManifestPartFn)(void *arg, unsigned part, DocumentFacts *ret, Err *err);
+MUST_CHECK ErrCode manifest_head_rewrite(const Buf *text, ManifestPartFn fn, void *arg, Buf *ret,
+                                         Err *err);
+
 /* "backups/<id>/<what>"; the caller frees. */
 char *backup_object_name(const char *backup_id, const char *what);
 /* A new id: the time and 64 random bits. `out` holds BACKUP_ID_LEN + 1. */

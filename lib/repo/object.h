@@ -125,6 +125,9 @@ MUST_CHECK ErrCode unit_reader_table(UnitReader *r, const void *stored, size_t l
 MUST_CHECK ErrCode unit_reader_open(UnitReader *r, Decompressor *d, uint64_t number,
                                     const void *stored, size_t len, void *out, size_t raw_len,
                                     Err *err);
+/* The zstd frame of a unit, unsealed but not decompressed; borrowed until the next call. */
+MUST_CHECK ErrCode unit_reader_frame(UnitReader *r, uint64_t number, const void *stored, size_t len,
+                                     Slice *ret, Err *err);
 /* The same when the raw size is not known: appended to *out, at most UNIT_RAW_MAX. */
 MUST_CHECK ErrCode unit_reader_append(UnitReader *r, Decompressor *d, uint64_t number,
                                       const void *stored, size_t len, Buf *out, Err *err);

@@ -207,21 +207,28 @@ ErrCode unit_reader_table(UnitReader *r, const void *stored, size_t len, Buf *re
     return ERR_OK;
 }
 
+ErrCode unit_reader_frame(UnitReader *r, uint64_t number, const void *stored, size_t len,
+                          Slice *ret, Err *err)
+{
+    *ret = (Slice){stored, len};
+    if (!r->cipher)
+        return ERR_OK;
+    return reader_unseal(r, FRAME_SEALED, DOMAIN_UNIT, number, stored, len, ret, err);
+}
+
 ErrCode unit_reader_open(UnitReader *r, Decompressor *d, uint64_t number, const void *stored,
                          size_t len, void *out, size_t raw_len, Err *err)
 {
-    Slice plain = {stored, len};
-    if (r->cipher)
-        TRY(reader_unseal(r, FRAME_SEALED, DOMAIN_UNIT, number, stored, len, &plain, err));
+    Slice plain;
+    TRY(unit_reader_frame(r, number, stored, len, &plain, err));
     return decompressor_run(d, plain.data, plain.len, out, raw_len, err);
 }
 
 ErrCode unit_reader_append(UnitReader *r, Decompressor *d, uint64_t number, const void *stored,
                            size_t len, Buf *out, Err *err)
 {
-    Slice plain = {stored, len};
-    if (r->cipher)
-        TRY(reader_unseal(r, FRAME_SEALED, DOMAIN_UNIT, number, stored, len, &plain, err));
+    Slice plain;
+    TRY(unit_reader_frame(r, number, stored, len, &plain, err));
     size_t raw;
     TRY(frame_raw_size(plain.data, plain.len, UNIT_RAW_MAX, &raw, err));
     TRY(decompressor_run(d, plain.data, plain.len, buf_reserve(out, raw), raw, err));

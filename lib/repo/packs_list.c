@@ -61,23 +61,28 @@ static void append_own(Buf *out, const PackInfo *p)
                hex_format(f->table_sha256, SHA256_LEN, table));
 }
 
+void packs_list_format(const PacksList *l, Buf *out)
+{
+    for (size_t i = 0; i < l->own.n; i++)
+        append_own(out, &l->own.at[i]);
+    for (size_t i = 0; i < l->refs.n; i++) {
+        const PackRefs *r = &l->refs.at[i];
+        buf_printf(out, "{\"ref\":\"%s\",\"n\":[", r->backup_id);
+        for (size_t k = 0; k < r->packs.n; k++) {
+            const PackRef *p = &r->packs.at[k];
+            buf_printf(out, "%s[\"%c%u\",%" PRIu64 ",%" PRIu64 ",%" PRIu64 "]", k ? "," : "",
+                       p->id.kind, p->id.number, p->slots, p->live, p->size);
+        }
+        buf_append_str(out, "]}\n");
+    }
+    buf_append_str(out, "{\"end\":true}\n");
+}
+
 ErrCode packs_list_put(Repo *repo, const char *backup_id, const PacksList *l, DocumentFacts *ret,
                        Err *err)
 {
     Buf text AUTO(buf_release) = {0};
-    for (size_t i = 0; i < l->own.n; i++)
-        append_own(&text, &l->own.at[i]);
-    for (size_t i = 0; i < l->refs.n; i++) {
-        const PackRefs *r = &l->refs.at[i];
-        buf_printf(&text, "{\"ref\":\"%s\",\"n\":[", r->backup_id);
-        for (size_t k = 0; k < r->packs.n; k++) {
-            const PackRef *p = &r->packs.at[k];
-            buf_printf(&text, "%s[\"%c%u\",%" PRIu64 ",%" PRIu64 ",%" PRIu64 "]", k ? "," : "",
-                       p->id.kind, p->id.number, p->slots, p->live, p->size);
-        }
-        buf_append_str(&text, "]}\n");
-    }
-    buf_append_str(&text, "{\"end\":true}\n");
+    packs_list_format(l, &text);
     char *name AUTO(mem_freep) = backup_object_name(backup_id, "packs");
     return document_put(repo, name, KIND_PACKS, text.data, text.len, STORAGE_CREATE, ret, err);
 }

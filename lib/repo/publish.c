@@ -140,7 +140,7 @@ ErrCode backup_publish(Repo *repo, const BackupSummary *summary, const PacksList
 
     TRY(check_trash(repo, &used, grace, err));
     TRY(packs_check_present(repo, summary->id, packs, err));
-    TRY(summary_put(repo, summary, err));
+    TRY(summary_put(repo, summary, STORAGE_CREATE, err));
     if (check_trash(repo, &own, grace, err) != ERR_OK)
         return retract(repo, summary_name, err);
     ErrCode rc = repo_stat(repo, manifest_name, &st, err);

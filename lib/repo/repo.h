@@ -23,6 +23,9 @@ typedef struct Repo {
      * packs, maps and manifests turn to it for what cannot be read here. */
     struct Repo *fallback;
     atomic_bool down; /* it does not answer: readers go to the fallback at once */
+    /* The oldest one: gives WAL objects their names, which a new key must not change. A segment
+     * that is pushed again would look like another content of it. */
+    const RepoKey *wal_key;
 } Repo;
 
 /*
@@ -129,6 +132,10 @@ MUST_CHECK ErrCode document_facts_parse(const json_t *obj, DocumentFacts *ret, E
 MUST_CHECK ErrCode document_put(Repo *r, const char *name, const char kind[KIND_LEN],
                                 const void *text, size_t len, StoragePutFlags flags,
                                 DocumentFacts *facts, Err *err);
+/* The same with a stamp that was chosen before (NULL: a new one). */
+MUST_CHECK ErrCode document_put_stamped(Repo *r, const char *name, const char kind[KIND_LEN],
+                                        Slice text, StoragePutFlags flags, const ObjectStamp *stamp,
+                                        DocumentFacts *facts, Err *err);
 /* Appends the text, of at most `limit` bytes. `facts` (NULL: not wanted) are of what was read. */
 MUST_CHECK ErrCode document_get(Repo *r, const char *name, const char kind[KIND_LEN], size_t limit,
                                 Buf *text, DocumentFacts *facts, Err *err);

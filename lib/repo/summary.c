@@ -50,11 +50,11 @@ static json_t *summary_json(const BackupSummary *s)
     return j;
 }
 
-ErrCode summary_put(Repo *repo, const BackupSummary *s, Err *err)
+ErrCode summary_put(Repo *repo, const BackupSummary *s, StoragePutFlags flags, Err *err)
 {
     json_t *j AUTO(json_decrefp) = summary_json(s);
     char *name AUTO(mem_freep) = backup_object_name(s->id, "summary");
-    return document_put_json(repo, name, KIND_SUMMARY, j, STORAGE_CREATE, NULL, err);
+    return document_put_json(repo, name, KIND_SUMMARY, j, flags, NULL, err);
 }
 
 static ErrCode get_facts(const json_t *j, const char *key, DocumentFacts *ret, Err *err)

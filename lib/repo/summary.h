@@ -30,7 +30,7 @@ typedef struct BackupSummary {
 } BackupSummary;
 
 void summary_release(BackupSummary *s);
-MUST_CHECK ErrCode summary_put(Repo *repo, const BackupSummary *s, Err *err);
+MUST_CHECK ErrCode summary_put(Repo *repo, const BackupSummary *s, StoragePutFlags flags, Err *err);
 MUST_CHECK ErrCode summary_get(Repo *repo, const char *backup_id, BackupSummary *ret, Err *err);
 
 #endif

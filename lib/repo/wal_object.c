@@ -9,6 +9,7 @@
 #include "lib/common/file.h"
 #include "lib/common/hex.h"
 #include "lib/common/parallel.h"
+#include "lib/common/workers.h"
 
 #define PIECE UNIT_RAW_MAX
 
@@ -79,12 +80,12 @@ void wal_pieces_release(WalPieces *p)
     *p = (WalPieces){.at = NULL};
 }
 
-void wal_pieces_digest(const WalPieces *p, const RepoKey *key, char *out)
+void wal_pieces_digest(const WalPieces *p, const Repo *repo, char *out)
 {
     Buf shas AUTO(buf_release) = {0};
     for (size_t i = 0; i < p->n; i++)
         buf_append(&shas, p->at[i].sha256, SHA256_LEN);
-    digest_text(key, shas.data, p->n, out);
+    digest_text(repo->wal_key, shas.data, p->n, out);
 }
 
 /* --- writing --- */
@@ -105,7 +106,7 @@ ErrCode wal_object_build(WalStore *s, ObjectWriter *w, const char *name, WalMeta
     Buf table AUTO(buf_release) = {0};
     ObjectFacts facts;
     char digest[WAL_DIGEST_LEN];
-    wal_pieces_digest(pieces, s->repo->key, digest);
+    wal_pieces_digest(pieces, s->repo, digest);
     meta->size = pieces->size;
     meta->valid = pieces->valid;
     append_meta(&table, meta, digest);
@@ -255,10 +256,10 @@ static ErrCode pieces_read(PiecesRead *p, unsigned threads, Err *err)
     return rc;
 }
 
-static ErrCode check_digest(const WalObject *o, const WalFound *found, Err *err)
+static ErrCode check_digest(const WalStore *s, const WalObject *o, const WalFound *found, Err *err)
 {
     char digest[WAL_DIGEST_LEN];
-    digest_text(o->info.key, o->shas, piece_count(o->meta.size), digest);
+    digest_text(s->repo->wal_key, o->shas, piece_count(o->meta.size), digest);
     if (strcmp(digest, found->digest) != 0)
         return err_set(err, ERR_DAMAGED, "its content does not fit the digest in its name");
     return ERR_OK;
@@ -279,7 +280,7 @@ ErrCode wal_read(WalStore *s, const WalFound *found, Buf *data, WalMeta *meta, B
         rc = pieces_read(&p, 1, err);
     }
     if (rc == ERR_OK)
-        rc = check_digest(&o, found, err);
+        rc = check_digest(s, &o, found, err);
     if (rc != ERR_OK)
         return cannot_read(s, &o, err);
     data->len += o.meta.size;
@@ -315,4 +316,79 @@ ErrCode wal_read_table(WalStore *s, const WalFound *found, WalMeta *meta, Buf *t
     if (parse_meta(s, table, found, meta, err) != ERR_OK)
         return err_wrap(err, "'%s/%s' in '%s'", s->repo->cluster, name, repo_url(s->repo));
     return ERR_OK;
+}
+
+/* --- for another repository --- */
+
+bool wal_same_digests(const Repo *a, const Repo *b)
+{
+    const RepoKey *x = a->wal_key, *y = b->wal_key;
+    if (x->cipher == CIPHER_NONE || y->cipher == CIPHER_NONE)
+        return x->cipher == y->cipher;
+    return memcmp(x->wal_name_key, y->wal_name_key, sizeof(x->wal_name_key)) == 0;
+}
+
+/* The digest of every piece, each opened from its frame. */
+static ErrCode digest_pieces(WalObject *o, Err *err)
+{
+    Decompressor *d AUTO(decompressor_freep) = decompressor_new();
+    UnitReader *units AUTO(unit_reader_freep) = unit_reader_new(&o->info, o->name);
+    uint8_t *raw AUTO(mem_freep) = mem_new(PIECE);
+    for (size_t i = 0; i < piece_count(o->meta.size); i++) {
+        size_t len = piece_length(o->meta.size, i), stored = piece_length(o->meta.valid, i);
+        TRY(cancel_check(err));
+        if (stored)
+            TRY(unit_reader_open(units, d, i, o->stored.data + o->offs[i], o->lens.at[i], raw,
+                                 stored, err));
+        memset(raw + stored, 0, len - stored);
+        sha256_of(raw, len, o->shas + i * SHA256_LEN);
+    }
+    return ERR_OK;
+}
+
+/* All sections but those that are made anew. */
+static ErrCode keep_sections(const Buf *table, Buf *ret, Err *err)
+{
+    static const uint8_t kept[] = {SECTION_FRAG, SECTION_TIME, SECTION_EVENT, SECTION_BLOCKS};
+    for (size_t i = 0; i < ARRAY_LEN(kept); i++) {
+        Slice s;
+        TRY(table_find(table, kept[i], &s, err));
+        if (s.data)
+            table_append(ret, kept[i], s.data, s.len);
+    }
+    return ERR_OK;
+}
+
+static ErrCode write_again(WalObject *o, WalStore *to, const char *digest, ObjectWriter *w,
+                           Err *err)
+{
+    Buf sections AUTO(buf_release) = {0};
+    ObjectFacts facts;
+    UnitReader *units AUTO(unit_reader_freep) = unit_reader_new(&o->info, o->name);
+    char *name AUTO(mem_freep) = wal_object_name(to, o->meta.file, digest);
+    append_meta(&sections, &o->meta, digest);
+    TRY(keep_sections(&o->table, &sections, err));
+    object_writer_begin(w, to->repo->key, KIND_WAL, name);
+    for (size_t i = 0; i < o->lens.n; i++) {
+        Slice frame;
+        TRY(unit_reader_frame(units, i, o->stored.data + o->offs[i], o->lens.at[i], &frame, err));
+        TRY(object_writer_add_packed(w, frame.data, frame.len, err));
+    }
+    return object_writer_finish(w, 0, &sections, &facts, err);
+}
+
+ErrCode wal_object_remake(WalStore *from, const WalFound *found, WalStore *to, ObjectWriter *w,
+                          char ret_digest[WAL_DIGEST_LEN], Err *err)
+{
+    WalObject o AUTO(wal_object_release) = {.name =
+                                                wal_object_name(from, found->file, found->digest)};
+    ErrCode rc = wal_object_load(from, found, &o, true, err);
+    if (rc == ERR_OK)
+        rc = digest_pieces(&o, err);
+    if (rc == ERR_OK)
+        rc = check_digest(from, &o, found, err);
+    if (rc != ERR_OK)
+        return cannot_read(from, &o, err);
+    digest_text(to->repo->wal_key, o.shas, piece_count(o.meta.size), ret_digest);
+    return write_again(&o, to, ret_digest, w, err);
 }

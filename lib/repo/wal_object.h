@@ -7,8 +7,9 @@
  * a file are not stored.
  *
  * The digest in an object's name is SHA-256 over the SHA-256 of every piece (with encryption:
- * HMAC-SHA256 over them), so it is computed piece by piece, too. The object holds it as well, so
- * that one under another's name is noticed without computing it again.
+ * HMAC-SHA256 over them, under the repository's oldest key), so it is computed piece by piece, too.
+ * The object holds it as well, so that one under another's name is noticed without computing it
+ * again.
  */
 
 #include "lib/repo/wal_store.h"
@@ -32,8 +33,8 @@ void wal_piece_make(WalPieces *p, size_t i, const void *data, Compressor *c);
 /* All of them by this thread. */
 void wal_pieces_make(WalPieces *p, const void *data, size_t size, int level);
 void wal_pieces_release(WalPieces *p);
-/* The digest under a repository's key; `out` holds WAL_DIGEST_LEN. */
-void wal_pieces_digest(const WalPieces *p, const RepoKey *key, char *out);
+/* The digest in a repository; `out` holds WAL_DIGEST_LEN. */
+void wal_pieces_digest(const WalPieces *p, const Repo *repo, char *out);
 
 /* What is known about a WAL object besides its content. */
 typedef struct WalMeta {
@@ -66,5 +67,15 @@ MUST_CHECK ErrCode wal_read_to_file(WalStore *s, const WalFound *found, int fd, 
 /* Only the table and what it says, by one or two reads from the end. */
 MUST_CHECK ErrCode wal_read_table(WalStore *s, const WalFound *found, WalMeta *meta, Buf *table,
                                   Err *err);
+
+/*
+ * Makes in `w` the object that holds the same file in another repository: under that one's key and
+ * with that one's digest in its name (*ret_digest), else as it is here. Everything is proven on
+ * the way; the compressed pieces are taken over. Ready for wal_put().
+ */
+MUST_CHECK ErrCode wal_object_remake(WalStore *from, const WalFound *found, WalStore *to,
+                                     ObjectWriter *w, char ret_digest[WAL_DIGEST_LEN], Err *err);
+/* Whether two repositories give the same content the same digest. */
+bool wal_same_digests(const Repo *a, const Repo *b);
 
 #endif
