@@ -434,6 +434,11 @@ static ErrCode fail(Exchange *x, CURLcode code)
                                 "the port");
     case CURLE_PARTIAL_FILE:
         return err_set(x->err, ERR_NETWORK, "the answer of %s ended early: %s", server, why);
+    case CURLE_GOT_NOTHING:
+        err_set(x->err, ERR_NETWORK, "the connection to %s broke: %s", server, why);
+        if (strncmp(server, "http://", 7) == 0)
+            err_hint(x->err, "if it is so always: does s3-endpoint need https:// instead?");
+        return x->err->code;
     default:
         return err_set(x->err, ERR_NETWORK, "the connection to %s broke: %s", server, why);
     }
