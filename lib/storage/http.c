@@ -402,6 +402,14 @@ static ErrCode fail_timeout(Exchange *x)
                    duration_format(x->h->connect_timeout, text));
 }
 
+/* Whether the connection has already carried an answer. */
+static bool is_reused(const Exchange *x)
+{
+    long connections = 0;
+    x->h->lib.curl_easy_getinfo(x->curl, CURLINFO_NUM_CONNECTS, &connections);
+    return connections == 0;
+}
+
 static ErrCode fail(Exchange *x, CURLcode code)
 {
     const char *server = x->h->server;
@@ -429,6 +437,9 @@ static ErrCode fail(Exchange *x, CURLcode code)
         return fail_tls(x, why);
     case CURLE_UNSUPPORTED_PROTOCOL:
     case CURLE_WEIRD_SERVER_REPLY:
+        if (is_reused(x))
+            return err_set(x->err, ERR_NETWORK, "%s sent something else than an answer: %s", server,
+                           why);
         err_set(x->err, ERR_CONFIG, "what answers at %s is no HTTP server: %s", server, why);
         return err_hint(x->err, "write https:// in s3-endpoint if it expects encryption, and check "
                                 "the port");

@@ -375,6 +375,9 @@ static ErrCode give_key(V2List *l, const char *key, Err *err)
     size_t skip = strlen(s->at.prefix), below = skip + strlen(l->list->prefix);
     const char *name = key + skip;
     Err ignored;
+    /* The library may have been asked for a shorter prefix than the one wanted. */
+    if (strncmp(key, s->at.prefix, skip) == 0 && strncmp(name, l->list->prefix, below - skip) != 0)
+        return ERR_OK;
     if (strlen(key) < below || strncmp(key, s->at.prefix, skip) != 0 ||
         storage_name_check(name, &ignored) != ERR_OK || strchr(name, ' ')) {
         log_debug("'%.200s' in bucket '%s' is no object of a repository: left out", key, s->bucket);
@@ -424,6 +427,13 @@ static ErrCode list_pages(V2List *l, const char *prefix, char **marker, Err *err
     return ERR_OK;
 }
 
+/* The server repeats prefix and marker in its answer, whose XML can hold whole characters only. */
+static void cut_to_utf8(char *text)
+{
+    for (size_t len = strlen(text); len && !utf8_valid(text, len);)
+        text[--len] = '\0';
+}
+
 static ErrCode v2_list(Storage *storage, const StorageList *list, Err *err)
 {
     V2 *v = (V2 *)storage;
@@ -431,6 +441,9 @@ static ErrCode v2_list(Storage *storage, const StorageList *list, Err *err)
     V2List l = {.call = call_begin(storage, "list", shown, "s3:ListBucket", err), .list = list};
     char *prefix AUTO(mem_freep) = s3_key(&v->s3, list->prefix);
     char *marker AUTO(mem_freep) = list->after ? s3_key(&v->s3, list->after) : mem_strdup("");
+    /* What is given then is looked at again: see give_key() and give_name(). */
+    cut_to_utf8(prefix);
+    cut_to_utf8(marker);
     ErrCode rc = list_pages(&l, prefix, &marker, err);
     str_list_release(&l.keys);
     return rc;
@@ -444,7 +457,8 @@ static ErrCode v2_now(Storage *storage, TimeUs *ret, Err *err)
     HttpReply reply AUTO(http_reply_release) = {0};
     const S3Deed deed = {.verb = "ask the time of"};
     char *url AUTO(mem_freep) = mem_printf("%s/", v->s3.at.server);
-    const HttpRequest req = {.method = "HEAD", .url = url};
+    /* Not HEAD: Ceph sends a body to that too, into the next answer on the connection. */
+    const HttpRequest req = {.method = "GET", .url = url, .limit = MIB};
     if (http_exchange(v->s3.http, &req, &reply, NULL, err) != ERR_OK)
         return s3_wrap(&v->s3, &deed, err);
     /* That it refuses a request without a signature does not matter. */
