@@ -97,7 +97,7 @@ static const Known known[] = {
     {"AllAccessDisabled", ERR_ACCESS, DENIED},
     {"AccountProblem", ERR_ACCESS, DENIED},
     {"InvalidObjectState", ERR_ACCESS, ARCHIVED},
-    {"NoSuchBucket", ERR_NOT_FOUND, NO_BUCKET},
+    {"NoSuchBucket", ERR_CONFIG, NO_BUCKET}, /* "not found" is said of objects only */
     {"NoSuchKey", ERR_NOT_FOUND, NO_KEY},
     {"NoSuchUpload", ERR_NOT_FOUND, OTHER},
     {"PermanentRedirect", ERR_CONFIG, ELSEWHERE},

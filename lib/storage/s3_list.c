@@ -229,9 +229,13 @@ static ErrCode page_get(Listing *l, const char *token, unsigned max, S3ListPage 
         *q++ = (UriField){"start-after", l->after};
     if (token)
         *q++ = (UriField){"continuation-token", token};
-    TRY(s3_call(l->s, &call, &reply, NULL, err));
-    ErrCode rc = s3_list_page_parse(reply.body.data ? reply.body.data : (const void *)"",
-                                    reply.body.len, ret, err);
+    ErrCode rc = s3_call(l->s, &call, &reply, NULL, err);
+    /* Whatever it was that is not there, "no names" would be the wrong conclusion. */
+    if (rc == ERR_NOT_FOUND)
+        return err->code = ERR_CONFIG;
+    TRY(rc);
+    rc = s3_list_page_parse(reply.body.data ? reply.body.data : (const void *)"", reply.body.len,
+                            ret, err);
     if (rc == ERR_DAMAGED) {
         /* Whatever it was, no stored byte is concerned, and another attempt may help. */
         err->code = ERR_NETWORK;

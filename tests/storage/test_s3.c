@@ -335,7 +335,7 @@ static void spoil_style(S3Spec *spec)
 static const Refusal refusals[] = {
     {"unknown key", spoil_key, ERR_AUTH, "InvalidAccessKeyId", "check s3-key"},
     {"wrong secret", spoil_secret, ERR_AUTH, "SignatureDoesNotMatch", "s3-secret does not belong"},
-    {"no bucket", spoil_bucket, ERR_NOT_FOUND, "there is no bucket 'no-such-bucket'",
+    {"no bucket", spoil_bucket, ERR_CONFIG, "there is no bucket 'no-such-bucket'",
      "create the bucket"},
     {"another's bucket", spoil_rights, ERR_ACCESS, "AccessDenied", "allow the access key"},
     {"nothing listens", spoil_port, ERR_NETWORK, "no connection to http://127.0.0.1:1",
@@ -347,7 +347,7 @@ static const Refusal refusals[] = {
     {"another name", other_name, ERR_CONFIG, "is not to be trusted", "name the server"},
     {"TLS to a plain port", tls_to_plain, ERR_CONFIG, "does not speak TLS", "write http://"},
     {"plain to a TLS port", plain_to_tls, ERR_NETWORK, "broke", "https://"},
-    {"the wrong style", spoil_style, ERR_NOT_FOUND, "there is no bucket", "s3-endpoint"},
+    {"the wrong style", spoil_style, ERR_CONFIG, "there is no bucket", "s3-endpoint"},
 };
 
 static void check_error(const Refusal *r, const char *verb, ErrCode rc, const Err *err)
