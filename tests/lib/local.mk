@@ -10,12 +10,14 @@ EXTRA_DIST += \
 	tests/lib/Pgdr.pm \
 	tests/lib/Recovery.pm \
 	tests/lib/Rgw.pm \
+	tests/lib/S3Proxy.pm \
 	tests/lib/cache-dir \
 	tests/lib/get-deb \
 	tests/lib/get-pg \
 	tests/lib/get-pgbackrest \
 	tests/lib/host.sh \
 	tests/lib/rgw \
+	tests/lib/s3-proxy \
 	tests/lib/run-test \
 	tests/integration
 
