@@ -77,8 +77,8 @@ static ErrCode head_parse(S3 *s, const S3Call *call, const HttpReply *reply, Sto
     TimeUs mtime = http_reply_time(reply, "Last-Modified");
     const char *etag = http_reply_header(reply, "ETag");
     if (size < 0 || !mtime) {
-        err_set(err, ERR_CONFIG, "the answer lacks the object's %s", size < 0 ? "size" : "time");
-        err_hint(err, "check s3-endpoint ('%s'): is it S3?", s->at.server);
+        err_set(err, ERR_NETWORK, "the answer lacks the object's %s", size < 0 ? "size" : "time");
+        err_hint(err, "if this stays: check s3-endpoint ('%s'); is it S3?", s->at.server);
         return s3_wrap(s, &call->deed, err);
     }
     *ret = (StorageStat){.size = (uint64_t)size, .mtime = mtime};
@@ -181,6 +181,9 @@ static ErrCode begin_whole(RangeTaker *t, const HttpReply *reply, Err *err)
 {
     StorageRead *read = t->read;
     int64_t size = http_reply_number(reply, "Content-Length");
+    /* Whoever answers 200 to anything must not be taken for a server without ranges. */
+    if (!http_reply_header(reply, "ETag"))
+        return err_set(err, ERR_NETWORK, "the answer is no object of S3: it has no ETag");
     t->whole = true;
     t->size_known = size >= 0;
     if (!t->size_known && read->from_end)

@@ -91,11 +91,7 @@ static ErrCode part_send(Upload *u, unsigned number, HttpReply *reply, Err *err)
     call.off = (number - 1) * u->part_len;
     call.len = MIN(u->part_len, u->src->size - call.off);
     TRY(s3_call(u->s, &call, reply, NULL, err));
-    if (!http_reply_header(reply, "ETag")) {
-        err_set(err, ERR_CONFIG, "the answer to a part of an upload has no ETag");
-        return s3_wrap(u->s, &call.deed, err);
-    }
-    return ERR_OK;
+    return s3_put_judge(u->s, u->name, reply, err);
 }
 
 static ErrCode part_put(Upload *u, unsigned number, Err *err)

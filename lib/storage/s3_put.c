@@ -24,5 +24,18 @@ ErrCode s3_put(Storage *storage, const char *name, const StorageSource *src, Sto
                          .source = src,
                          .len = src->size,
                          .limit = HTTP_ERROR_LIMIT};
-    return s3_call(s, &call, &reply, NULL, err);
+    TRY(s3_call(s, &call, &reply, NULL, err));
+    return s3_put_judge(s, name, &reply, err);
+}
+
+ErrCode s3_put_judge(const S3 *s, const char *name, const HttpReply *reply, Err *err)
+{
+    const S3Deed deed = s3_put_deed(name);
+    if (http_reply_header(reply, "ETag"))
+        return ERR_OK;
+    err_set(err, ERR_NETWORK,
+            "the answer has no ETag, so it is not certain that the object is "
+            "stored");
+    err_hint(err, "if this stays: check s3-endpoint ('%s'); is it S3?", s->at.server);
+    return s3_wrap(s, &deed, err);
 }

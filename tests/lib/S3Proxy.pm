@@ -60,6 +60,7 @@ sub set
     rename "$dir/control.new", "$dir/control" or croak "cannot rename: $!";
     spit("$dir/count", '0 0');
     spit("$dir/log",   '');
+    delete $self->{before};
     return;
 }
 
@@ -69,8 +70,18 @@ sub counts { return split / /, slurp("$_[0]{dir}/count") }
 # The log's lines since the last set.
 sub requests { return split /\n/, slurp("$_[0]{dir}/log") }
 
+# Does no more harm; what was counted stays for for_every_nth. True when there was any.
+sub calm
+{
+    my ($self) = @_;
+    my @counts = $self->counts;
+    $self->set;
+    $self->{before} = \@counts;
+    return $counts[1];
+}
+
 # for_every_nth({SETTINGS}, CODE): CODE runs with the n-th request hit, for n = from, from + step, … up to
-# the first run in which nothing was. CODE gets n. The number of runs that were hit; dies when none was.
+# the first run in which nothing was. CODE gets n; it may call calm. The number of runs that were hit; dies when none was.
 sub for_every_nth
 {
     my ($self, $given, $code) = @_;
@@ -80,7 +91,8 @@ sub for_every_nth
     for (my $n = delete $with{from} // 1;; $n += $step) {
         $self->set(%with, nth => $n);
         $code->($n);
-        last if !($self->counts)[1];
+        my ($calls, $hit) = @{ $self->{before} // [$self->counts] };
+        last if !$hit;
         $runs++;
     }
     $self->set;
