@@ -6,14 +6,21 @@
 #include "lib/repo/publish.h"
 #include "lib/repo/summary.h"
 
+/* A backup whose summary cannot be read. */
+typedef struct BrokenBackup {
+    char id[BACKUP_ID_LEN + 1];
+    Err why;
+} BrokenBackup;
+
 typedef struct BackupList {
     VEC(BackupSummary) all;
-    StrList broken; /* ids whose summary cannot be read, with the reason behind a colon */
+    VEC(BrokenBackup) broken;
 } BackupList;
 
 void backup_list_release(BackupList *l);
-/* All that exist and are not retired, oldest first. One that cannot be read is in `broken`; only a
- * failing storage is an error. */
+/* All that exist and are not retired, oldest first. One whose summary cannot be read, for whatever
+ * reason that is its own, is in `broken`: the others are as good without it. A storage that does not
+ * answer is an error. */
 MUST_CHECK ErrCode backup_list_read(Repo *repo, BackupList *ret, Err *err);
 
 static inline size_t backup_count(const BackupList *l)

@@ -10,6 +10,8 @@
 
 typedef struct CopyTotal {
     uint64_t backups;
+    uint64_t not_copied; /* because their summary cannot be read */
+    BrokenBackup broken; /* the last of them */
     CopyResult objects;
     WalCopyResult wal;
     json_t *ids; /* of the backups copied now */
@@ -79,6 +81,17 @@ static ErrCode copy_backups(Cli *cli, Repo *from, Repo *to, const BackupList *li
     return ERR_OK;
 }
 
+/* One that cannot be read does not keep the others from being copied; the exit status shows it. */
+static void leave_broken(const BackupList *list, CopyTotal *total)
+{
+    for (size_t i = 0; i < list->broken.n; i++) {
+        const BrokenBackup *b = &list->broken.at[i];
+        log_line(LOG_WARN, b->why.hint, "backup %s is not copied: %s", b->id, b->why.message);
+        total->broken = *b;
+        total->not_copied++;
+    }
+}
+
 static ErrCode copy_cluster(Cli *cli, Repo *from, Repo *to, CopyTotal *total, Err *err)
 {
     BackupList list AUTO(backup_list_release) = {.all = {0}};
@@ -90,8 +103,8 @@ static ErrCode copy_cluster(Cli *cli, Repo *from, Repo *to, CopyTotal *total, Er
                        .progress = &cli->progress};
     WalCopyResult w = {.files = 0};
     TRY(backup_list_read(from, &list, err));
-    for (size_t i = 0; i < list.broken.n; i++)
-        log_warn("backup %s is not copied", list.broken.at[i]);
+    if (!opt_text(cli, OPT_BACKUP))
+        leave_broken(&list, total);
     TRY(choose(opt_text(cli, OPT_BACKUP), from, &list, err));
     if (!backup_count(&list)) {
         err_set(err, ERR_NOT_FOUND, "there is no backup of cluster '%s' in '%s'", from->cluster,
@@ -157,5 +170,10 @@ ErrCode cmd_repo_copy(Cli *cli, Err *err)
     TRY(cli_repo_open(cli, to_at, NULL, &to, err));
     TRY(copy_clusters(cli, from, to, &total, err));
     report(cli, &total);
-    return ERR_OK;
+    if (!total.not_copied)
+        return ERR_OK;
+    *err = total.broken.why;
+    return err_wrap(err,
+                    "backups that cannot be read and are not copied: %" PRIu64 "; the last, %s",
+                    total.not_copied, total.broken.id);
 }

@@ -5,10 +5,13 @@
 #include "lib/repo/manifest.h"
 #include "verify/checker.h"
 
+/* An object that the medium does not give back, or does not let us read, is as bad as a damaged
+ * one, and no reason to leave the others unread. */
 bool checker_is_finding(ErrCode rc)
 {
     return rc == ERR_DAMAGED || rc == ERR_NOT_FOUND || rc == ERR_LIMIT || rc == ERR_WRONG_KEY ||
-           rc == ERR_VERSION || rc == ERR_CONFLICT || rc == ERR_WAL_MISSING;
+           rc == ERR_VERSION || rc == ERR_CONFLICT || rc == ERR_WAL_MISSING || rc == ERR_IO ||
+           rc == ERR_ACCESS;
 }
 
 void checker_found(Checker *c, const VerifyFinding *f)
@@ -65,15 +68,12 @@ static void checker_release(Checker *c)
 
 /* --- which backups, which packs --- */
 
-/* A summary that cannot be read: "<id>: <why>". */
-static void found_broken(Checker *c, const char *text)
+static void found_broken(Checker *c, const BrokenBackup *b)
 {
     StrList ids AUTO(str_list_release) = {0};
-    const char *colon = strchr(text, ':');
-    vec_push(&ids, mem_strndup(text, (size_t)(colon - text)));
-    char *name AUTO(mem_freep) = mem_printf("backups/%s/summary", ids.at[0]);
-    VerifyFinding f = {.object = name, .problem = colon + 2, .backups = &ids, .in_backups = true};
-    checker_found(c, &f);
+    vec_push(&ids, mem_strdup(b->id));
+    char *name AUTO(mem_freep) = backup_object_name(b->id, "summary");
+    checker_found_err(c, name, &b->why, &ids);
 }
 
 /* Half a backup: a part of the pair that makes it exist is there, and nobody is at work on it. */
@@ -108,9 +108,8 @@ static ErrCode load_lists(Checker *c, Err *err)
     const VerifySpec *spec = c->spec;
     TRY(check_halves(c, err));
     TRY(backup_list_read(c->repo, &c->list, err));
-    for (size_t i = 0; i < c->list.broken.n; i++) {
-        found_broken(c, c->list.broken.at[i]);
-    }
+    for (size_t i = 0; i < c->list.broken.n; i++)
+        found_broken(c, &c->list.broken.at[i]);
     for (size_t i = 0; i < backup_count(&c->list); i++) {
         CheckedBackup b = {.summary = backup_at(&c->list, i)};
         if (spec->backup_id && b.summary != backup_find(&c->list, spec->backup_id))
