@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "lib/repo/key_store.h"
 #include "lib/repo/manifest.h"
 #include "verify/checker.h"
 
@@ -103,6 +104,20 @@ static ErrCode check_halves(Checker *c, Err *err)
     return ERR_OK;
 }
 
+/* The keys that lie beside a backup for the day on which keys/ is lost. */
+static void check_key_beside(Checker *c, const BackupSummary *b)
+{
+    Err why = {0};
+    ErrCode rc = key_check_beside(c->repo, b->id, &why);
+    if (rc == ERR_OK)
+        return;
+    char *name AUTO(mem_freep) = backup_object_name(b->id, "key");
+    if (rc == ERR_NOT_FOUND)
+        err_set(&why, rc, "the spare copy of the keys is missing");
+    err_hint(&why, "nothing is lost as long as the repository's 'keys' folder is whole");
+    checker_found_err(c, name, &why, NULL);
+}
+
 static ErrCode load_lists(Checker *c, Err *err)
 {
     const VerifySpec *spec = c->spec;
@@ -114,6 +129,7 @@ static ErrCode load_lists(Checker *c, Err *err)
         CheckedBackup b = {.summary = backup_at(&c->list, i)};
         if (spec->backup_id && b.summary != backup_find(&c->list, spec->backup_id))
             continue;
+        check_key_beside(c, b.summary);
         Err why = {0};
         ErrCode rc = packs_list_get(c->repo, b.summary->id, &b.summary->packs, &b.packs, &why);
         b.packs_known = rc == ERR_OK;
@@ -183,6 +199,20 @@ static void collect_packs(Checker *c)
     }
     c->packs.n = left;
     c->result.packs = left;
+}
+
+static void found_key(void *arg, const char *object, const Err *why)
+{
+    checker_found_err(arg, object, why, NULL);
+}
+
+ErrCode verify_keys(const VerifySpec *spec, VerifyResult *ret, Err *err)
+{
+    Checker c AUTO(checker_release) = {.spec = spec, .repo = spec->repo};
+    pthread_mutex_init(&c.lock, NULL);
+    TRY(keys_check(spec->repo, found_key, &c, err));
+    ret->findings += c.result.findings;
+    return ERR_OK;
 }
 
 ErrCode verify_run(const VerifySpec *spec, VerifyResult *ret, Err *err)

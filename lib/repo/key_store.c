@@ -146,10 +146,10 @@ static ErrCode keys_try(KeysRead *k, const char *name, Err *err)
         snprintf(k->wrong, sizeof(k->wrong), "%.*s", (int)stem, name);
     else
         err_wrap(&k->last, "key '%s'", name);
-    if (rc == ERR_DAMAGED || rc == ERR_LIMIT)
+    if (rc == ERR_DAMAGED || rc == ERR_LIMIT || rc == ERR_IO || rc == ERR_ACCESS)
         log_err(LOG_WARN, &k->last);
     if (rc == ERR_DAMAGED || rc == ERR_LIMIT || rc == ERR_WRONG_KEY || rc == ERR_NOT_FOUND ||
-        rc == ERR_VERSION)
+        rc == ERR_VERSION || rc == ERR_IO || rc == ERR_ACCESS)
         return ERR_OK;
     *err = k->last;
     return rc;
@@ -205,11 +205,14 @@ static ErrCode keys_from(KeysRead *k, const StrList *names, size_t id_off, Err *
     return ERR_OK;
 }
 
-/* When keys/ is empty: the copies beside the backups. */
+/* When keys/ lacks a key, the copies beside the backups. A reason that was found before, as that a
+ * copy in keys/ is damaged, tells more than one that is found here. */
 static ErrCode keys_beside(KeysRead *k, Err *err)
 {
     StrList clusters AUTO(str_list_release) = {0};
     StrList found AUTO(str_list_release) = {0};
+    const Err first = k->last;
+    const size_t had = k->repo->keys.keys.n;
     TRY(repo_list_clusters(k->repo, &clusters, err));
     for (size_t c = 0; c < clusters.n; c++) {
         StrList names AUTO(str_list_release) = {0};
@@ -221,10 +224,22 @@ static ErrCode keys_beside(KeysRead *k, Err *err)
     }
     for (size_t i = found.n; i-- > 0;) /* each holds all keys of its time: the last all */
         TRY(keys_try(k, found.at[i], err));
-    if (k->repo->keys.keys.n)
-        log_warn("the repository's 'keys' folder is empty: the copies beside the backups are used; "
-                 "put the folder back");
+    if (k->repo->keys.keys.n > had)
+        log_warn("the repository's 'keys' folder is %s: the copies beside the backups are used; "
+                 "put the folder back",
+                 first.code == ERR_OK ? "empty" : "damaged");
+    if (first.code != ERR_OK)
+        k->last = first;
     return ERR_OK;
+}
+
+/* Whether keys/ has all the keys that it names. One that the passphrase does not open is there. */
+static bool keys_all(const KeysRead *k, const StrList *names)
+{
+    for (size_t i = 0; i < names->n; i++)
+        if (!key_known(k->repo, names->at[i] + strlen(KEYS_PREFIX)))
+            return *k->wrong != '\0';
+    return names->n > 0;
 }
 
 ErrCode keys_read(Repo *r, KeyRing *ring, Err *err)
@@ -233,7 +248,7 @@ ErrCode keys_read(Repo *r, KeyRing *ring, Err *err)
     KeysRead k = {.repo = r, .ring = ring};
     TRY(storage_list_names(r->storage, KEYS_PREFIX, false, &names, err));
     TRY(keys_from(&k, &names, strlen(KEYS_PREFIX), err));
-    if (!names.n)
+    if (!keys_all(&k, &names))
         TRY(keys_beside(&k, err));
     choose_keys(r);
     if (!r->key && k.last.code != ERR_OK) {
@@ -241,6 +256,96 @@ ErrCode keys_read(Repo *r, KeyRing *ring, Err *err)
         return err->code;
     }
     return ERR_OK;
+}
+
+/* --- whether all copies are whole --- */
+
+/* Reads one and compares it with `first`, the text of a copy that was read before (empty: none). */
+static ErrCode copy_check(Repo *r, const char *name, Buf *first, Err *err)
+{
+    Buf text AUTO(buf_release) = {0};
+    TRY(wraps_get(r, name, &text, err));
+    for (size_t at = 0;;) {
+        json_t *wrap AUTO(json_decrefp) = NULL;
+        TRY(wraps_next(&text, &at, &wrap, err));
+        if (!wrap)
+            break;
+    }
+    if (!first->len)
+        buf_append(first, text.data, text.len);
+    if (first->len != text.len || memcmp(first->data, text.data, text.len) != 0)
+        return err_set(err, ERR_DAMAGED, "the copy differs from the others");
+    return ERR_OK;
+}
+
+/* All copies of the wrap whose name begins with `stem`. */
+static void wrap_check(Repo *r, const char *stem, size_t len, KeyFoundFn found, void *arg)
+{
+    Buf first AUTO(buf_release) = {0};
+    for (int copy = 1; copy <= COPIES; copy++) {
+        Err why = {0};
+        char *name AUTO(mem_freep) = mem_printf("%.*s.%d", (int)len, stem, copy);
+        ErrCode rc = copy_check(r, name, &first, &why);
+        if (rc == ERR_OK)
+            continue;
+        if (rc == ERR_NOT_FOUND)
+            err_set(&why, rc, "this copy of the key is missing");
+        err_hint(&why,
+                 "nothing is lost as long as one of the %d copies is whole; put a copy of "
+                 "that one in its place",
+                 COPIES);
+        found(arg, name, &why);
+    }
+}
+
+/* "keys/<id>/<wrap>.<n>": the length of what all copies share, or 0 when it is something else. */
+static size_t copy_stem(const char *name)
+{
+    size_t stem = wrap_stem(name);
+    const char *number = name + stem;
+    bool is_copy = number[0] == '.' && number[1] >= '1' && number[1] <= '0' + COPIES && !number[2];
+    return is_copy ? stem : 0;
+}
+
+ErrCode keys_check(Repo *r, KeyFoundFn found, void *arg, Err *err)
+{
+    StrList names AUTO(str_list_release) = {0};
+    TRY(storage_list_names(r->storage, KEYS_PREFIX, false, &names, err));
+    const char *last = "";
+    size_t last_stem = 0;
+    for (size_t i = 0; i < names.n; i++) {
+        size_t stem = copy_stem(names.at[i]);
+        if (!stem || (stem == last_stem && strncmp(last, names.at[i], stem) == 0))
+            continue;
+        wrap_check(r, names.at[i], stem, found, arg);
+        last = names.at[i];
+        last_stem = stem;
+    }
+    for (size_t i = 0; i < r->keys.keys.n; i++) {
+        char id[2 * KEY_ID_LEN + 1];
+        char *name AUTO(mem_freep) =
+            mem_printf(KEYS_PREFIX "%s", hex_format(r->keys.keys.at[i]->id, KEY_ID_LEN, id));
+        size_t n = 0;
+        for (size_t k = 0; k < names.n; k++)
+            n += copy_stem(names.at[k]) && strncmp(names.at[k], name, strlen(name)) == 0;
+        Err why = {0};
+        if (n)
+            continue;
+        err_set(&why, ERR_NOT_FOUND, "all copies of the key are missing");
+        err_hint(&why,
+                 "copies lie beside the backups, as <cluster>/backups/<id>/key: as long as one "
+                 "is whole, nothing is lost");
+        found(arg, name, &why);
+    }
+    return ERR_OK;
+}
+
+ErrCode key_check_beside(Repo *r, const char *backup_id, Err *err)
+{
+    Buf text AUTO(buf_release) = {0};
+    char *relative AUTO(mem_freep) = backup_object_name(backup_id, "key");
+    char *name AUTO(mem_freep) = repo_full_name(r, relative);
+    return copy_check(r, name, &text, err);
 }
 
 /* --- a new passphrase, a new key --- */

@@ -9,6 +9,7 @@ EXTRA_DIST += \
 	tests/lib/PgNode.pm \
 	tests/lib/Pgdr.pm \
 	tests/lib/Recovery.pm \
+	tests/lib/Faults.pm \
 	tests/lib/cache-dir \
 	tests/lib/get-deb \
 	tests/lib/get-pg \
