@@ -77,6 +77,16 @@ static void found_broken(Checker *c, const BrokenBackup *b)
     checker_found_err(c, name, &b->why, &ids);
 }
 
+static void found_stray(Checker *c, const char *name)
+{
+    VerifyFinding f = {.object = name,
+                       .problem = "it is no object of a backup: as long as it is there, nothing is "
+                                  "ever deleted",
+                       .hint = "if somebody renamed a backup's folder, give it its name back; else "
+                               "move this away"};
+    checker_found(c, &f);
+}
+
 /* Half a backup: a part of the pair that makes it exist is there, and nobody is at work on it. */
 static ErrCode check_halves(Checker *c, Err *err)
 {
@@ -86,6 +96,8 @@ static ErrCode check_halves(Checker *c, Err *err)
     TRY(backup_states_read(c->repo, NULL, &states, err));
     for (size_t i = 0; i < states.n; i++) {
         const BackupState *s = &states.at[i];
+        if (!*s->id)
+            found_stray(c, s->objects.at[0]);
         if (s->manifest == s->summary || s->deleted.n || str_list_has(&leased, s->id) ||
             (c->spec->backup_id && strncmp(s->id, c->spec->backup_id, strlen(c->spec->backup_id))))
             continue;

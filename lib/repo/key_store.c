@@ -324,7 +324,7 @@ ErrCode keys_check(Repo *r, KeyFoundFn found, void *arg, Err *err)
     for (size_t i = 0; i < r->keys.keys.n; i++) {
         char id[2 * KEY_ID_LEN + 1];
         char *name AUTO(mem_freep) =
-            mem_printf(KEYS_PREFIX "%s", hex_format(r->keys.keys.at[i]->id, KEY_ID_LEN, id));
+            mem_printf(KEYS_PREFIX "%s/", hex_format(r->keys.keys.at[i]->id, KEY_ID_LEN, id));
         size_t n = 0;
         for (size_t k = 0; k < names.n; k++)
             n += copy_stem(names.at[k]) && strncmp(names.at[k], name, strlen(name)) == 0;
