@@ -94,7 +94,7 @@ $node->mark('d');
 $node->archive_all;
 
 # The kinds of object that the repository of $p holds: name, path(s), other, former; recovers: nothing is
-# lost by it, so that a restore must succeed; unread: nothing ever reads it, verify does not either.
+# lost by it, so that a restore must succeed; wal: archive-get serves it; last: nothing follows it.
 sub kinds
 {
     my ($p) = @_;
@@ -121,7 +121,7 @@ sub kinds
         { name => 'map pack', path => $pack->($new, 'm0'), other => $pack->($new, 'd2'), former => $pack->($old, 'm0') },
         { name => 'WAL that the backup needs', path => $second[1], other => $second[2], former => $first[-1], wal => 1 },
         { name => 'WAL in the middle', path => $second[2], other => $second[1], former => $first[0], wal => 1 },
-        { name => 'WAL of the old timeline', path => $first[-1], other => $first[-2], former => $second[0], wal => 1 },
+        { name => 'WAL of the old timeline', path => $first[-2], other => $first[-1], former => $second[0], wal => 1 },
         { name => 'the last WAL', path => $second[-1], other => $second[-2], former => $first[-1], wal => 1, last => 1 },
         { name => 'history', path => $history, other => $label, wal => 1 },
     );
@@ -172,7 +172,8 @@ for my $p ($pgdr, $sealed) {
     }
 }
 
-# verify must fail with findings and name what was damaged, by the object's name or the file's.
+# verify must fail and name one of the paths, by the object's name or the WAL file's, or a folder that
+# it lies in. (Of two that were swapped the damage of the one can hide the other's.)
 sub verify_defect
 {
     my ($p, @paths) = @_;
@@ -182,23 +183,25 @@ sub verify_defect
     return "verify finds nothing\n" if $result->ok;
     my $json = json_of($result);
     my $repo = $p->repo;
-    for my $path (@paths) {
+    my $names = sub {
+        my ($path) = @_;
         my $object = $path =~ s{^\Q$repo\E/(?:app/)?}{}r;
-        my ($file) = $path =~ m{([^/]+?)(?:-[0-9a-f]{32})?$};
-        next if $result->{rc} == Pgdr::exit_status('FINDINGS')
-          && grep { "$_->{object} $_->{problem}" =~ m{\Q$object\E} || $path =~ m{/wal/} && $_->{object} =~ /\Q$file\E$/ } @{ $json->{findings} };
-        # All copies of a key are gone, or a folder of the repository cannot be listed.
         my ($folder) = $path =~ m{^(.*)/};
-        next if grep { $object =~ m{^\Q$_->{object}\E/} } @{ $json->{findings} };
-        next if $json->{error}{message} =~ m{\Q$folder\E};
-        return "verify does not name $object: " . short($result);
-    }
-    return '';
+        my ($file) = $path =~ m{([^/]+?)(?:-[0-9a-f]{32})?$};
+        # A folder of the repository that cannot be listed ends it.
+        return $json->{error}{message} =~ m{\Q$folder\E} if $result->{rc} != Pgdr::exit_status('FINDINGS');
+        return grep {
+            "$_->{object} $_->{problem}" =~ m{\Q$object\E} || "$object/" =~ m{^\Q$_->{object}\E/?}
+              || $path =~ m{/wal/} && ($_->{object} =~ /\Q$file\E$/ || !-d $folder)
+        } @{ $json->{findings} };
+    };
+    return '' if grep { $names->($_) } @paths;
+    return "verify does not name @paths: " . short($result);
 }
 
 sub info_defect
 {
-    my ($p, $kind) = @_;
+    my ($p, $is_gone, @touched) = @_;
     my $result = $p->run('info', '--output=json');
     my $defect = unnamed_error($result);
     return "info: $defect" if $defect ne '';
@@ -213,8 +216,8 @@ sub info_defect
     my %unreadable = map { $_->{id} => 1 } @{ $json->{unreadable} };
     my @lost = grep { !$unreadable{$_} } keys %was;
     # One whose summary or manifest is gone is no backup; the rest must be shown in one list or the other.
-    return "info does not show @lost: " . short($result) if @lost && !$kind->{may_vanish};
-    return "info calls @{[sort keys %unreadable]} unreadable\n" if %unreadable && $kind->{name} ne 'summary';
+    return "info does not show @lost: " . short($result) if @lost && !$is_gone;
+    return "info calls @{[sort keys %unreadable]} unreadable\n" if %unreadable && !grep { m{/summary$} } @touched;
     return '';
 }
 
@@ -244,14 +247,18 @@ sub judge
     my ($name, $code) = @$mutation;
     my $repo = $p->repo;
     $code->($kind->{path}, $kind);
-    $kind->{may_vanish} = !-e $kind->{path} || -d $kind->{path} || !-f $kind->{path};
+    my ($folder) = $kind->{path} =~ m{^(.*)/};
+    my @touched = ($kind->{path}, $name eq 'swapped' ? $kind->{other} : ());
+    my $is_gone = !-f $kind->{path};
     my @wrong;
-    push @wrong, verify_defect($p, $kind->{path}, $name eq 'swapped' ? $kind->{other} : ()) if !$kind->{unread};
-    push @wrong, info_defect($p, $kind);
+    push @wrong, verify_defect($p, @touched) if !($is_gone && $kind->{last});
+    push @wrong, info_defect($p, $is_gone, @touched);
     push @wrong, restore_defect($p, $kind) if $do_restore;
     if ($kind->{wal}) {
         my ($file) = $kind->{path} =~ m{([^/]+)-[0-9a-f]{32}$};
-        push @wrong, archive_get_defect($p, $file, $wal{$p}{$file}, may_be_absent => $kind->{last} || $file =~ /history/);
+        # That the end of a timeline, a history or all of a timeline is gone can be seen from nowhere.
+        my $may_be_absent = $kind->{last} || $file =~ /history/ || !-d $folder;
+        push @wrong, archive_get_defect($p, $file, $wal{$p}{$file}, may_be_absent => $may_be_absent);
     }
     restore_state($repo, $clean{$p});
     return map { "$kind->{name}, $name: $_" } grep { $_ ne '' } @wrong;
@@ -270,7 +277,7 @@ for my $p ($pgdr, $sealed) {
                 my ($name, undef, $needs) = @$mutation;
                 next if $needs && !$kind->{$needs};
                 # A sample: every mutation meets some kinds, every kind some mutations.
-                my $turn = ($m++ + $k * 3 + ($p == $sealed ? 2 : 0)) % 6;
+                my $turn = ($m++ + $k * 3 + ($p == $sealed ? 4 : 0)) % 9;
                 next if !sweeps_all() && $turn;
                 push @wrong, judge($p, $kind, $mutation, 1);
                 $tried++;
@@ -280,5 +287,28 @@ for my $p ($pgdr, $sealed) {
         }
     };
 }
+
+# Damage of what is there does not keep a new backup from being taken, or says why; and it is whole.
+subtest 'a backup into a damaged repository' => sub {
+    my %bit = map { $_->[0] => $_ } @mutations;
+    for my $kind (kinds($pgdr)) {
+        $bit{'a bit in the middle'}[1]->($kind->{path});
+        my $result = $pgdr->run('backup', '--output=json');
+        my $wrong  = unnamed_error($result);
+        if ($wrong eq '' && $result->ok) {
+            my $id = json_of($result)->{backup}{id};
+            my $verify = json_of($pgdr->run('verify', "--backup=$id", '--output=json'));
+            my @about = grep { $_->{object} =~ /$id/ || grep { $_ eq $id } @{ $_->{backups} } } @{ $verify->{findings} };
+            $wrong = "verify of it: $_->{object}: $_->{problem}" for @about;
+        } elsif ($wrong eq '') {
+            my ($name) = $kind->{path} =~ m{([^/]+)$};
+            $wrong = 'it is not said which object is damaged: ' . short($result) if $result->{err} !~ /\Q$name\E/;
+            my @now = Faults::backups_of($pgdr);
+            $wrong .= "there is a backup all the same\n" if @now > 2;
+        }
+        is($wrong, '', "$kind->{name}: " . ($result->ok ? 'a backup' : 'refused'));
+        restore_state($pgdr->repo, $clean{$pgdr});
+    }
+};
 
 done_testing;
