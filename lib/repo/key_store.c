@@ -74,7 +74,10 @@ ErrCode key_put(Repo *r, RepoKey *key, Err *err)
     random_name(wrap);
     for (int copy = 1; copy <= COPIES; copy++) {
         char *name AUTO(mem_freep) = mem_printf(KEYS_PREFIX "%s/%s.%d", id, wrap, copy);
-        TRY(wraps_put(r, &key, 1, name, err));
+        ErrCode rc = wraps_put(r, &key, 1, name, err);
+        /* Another init saw the first copy, and has added those that were missing. */
+        if (rc != ERR_OK && rc != ERR_EXISTS)
+            return rc;
     }
     return ERR_OK;
 }
@@ -291,8 +294,8 @@ static void wrap_check(Repo *r, const char *stem, size_t len, KeyFoundFn found, 
         if (rc == ERR_NOT_FOUND)
             err_set(&why, rc, "this copy of the key is missing");
         err_hint(&why,
-                 "nothing is lost as long as one of the %d copies is whole; put a copy of "
-                 "that one in its place",
+                 "nothing is lost as long as one of the %d copies is whole; 'pgdr init' writes "
+                 "the others again",
                  COPIES);
         found(arg, name, &why);
     }
@@ -332,12 +335,80 @@ ErrCode keys_check(Repo *r, KeyFoundFn found, void *arg, Err *err)
         if (n)
             continue;
         err_set(&why, ERR_NOT_FOUND, "all copies of the key are missing");
-        err_hint(&why,
-                 "copies lie beside the backups, as <cluster>/backups/<id>/key: as long as one "
-                 "is whole, nothing is lost");
+        err_hint(&why, "the copies beside the backups are used; 'pgdr init' puts the key back");
         found(arg, name, &why);
     }
     return ERR_OK;
+}
+
+/* --- mending --- */
+
+typedef struct Mend {
+    Repo *repo;
+    StrList names; /* what keys_check found */
+} Mend;
+
+static void mend_note(void *arg, const char *object, const Err *why)
+{
+    Mend *m = arg;
+    (void)why;
+    vec_push(&m->names, mem_strdup(object));
+}
+
+static const RepoKey *key_of_name(const Repo *r, const char *name)
+{
+    uint8_t id[KEY_ID_LEN];
+    return hex_parse(name + strlen(KEYS_PREFIX), '/', id, KEY_ID_LEN) ? repo_keys_find(&r->keys, id)
+                                                                      : NULL;
+}
+
+/* The bytes of a copy that is exactly what the key was opened from; false when there is none. */
+static bool find_proven(Repo *r, const RepoKey *key, const char *name, Buf *ret)
+{
+    Err why = {0};
+    for (int copy = 1; copy <= COPIES; copy++) {
+        Buf text AUTO(buf_release) = {0};
+        json_t *wrap AUTO(json_decrefp) = NULL;
+        size_t at = 0;
+        char *other AUTO(mem_freep) = mem_printf("%.*s.%d", (int)copy_stem(name), name, copy);
+        ret->len = 0;
+        if (wraps_get(r, other, &text, &why) == ERR_OK &&
+            wraps_next(&text, &at, &wrap, &why) == ERR_OK && json_equal(wrap, key->wrap) &&
+            storage_get_all(r->storage, other, KEY_TEXT_MAX, ret, &why) == ERR_OK)
+            return true;
+    }
+    return false;
+}
+
+static ErrCode mend_one(Repo *r, const char *name, size_t *n, Err *err)
+{
+    Buf bytes AUTO(buf_release) = {0};
+    const RepoKey *key = key_of_name(r, name);
+    if (!key)
+        return ERR_OK;
+    if (name[strlen(name) - 1] == '/') {
+        for (size_t i = 0; i < r->keys.keys.n; i++)
+            if (r->keys.keys.at[i] == key)
+                TRY(key_put(r, r->keys.keys.at[i], err));
+        *n += COPIES;
+        return ERR_OK;
+    }
+    if (!find_proven(r, key, name, &bytes))
+        return ERR_OK;
+    TRY(storage_put_bytes(r->storage, name, bytes.data, bytes.len, STORAGE_OVERWRITE, err));
+    ++*n;
+    return ERR_OK;
+}
+
+ErrCode keys_mend(Repo *r, size_t *ret, Err *err)
+{
+    Mend m = {.repo = r};
+    *ret = 0;
+    ErrCode rc = keys_check(r, mend_note, &m, err);
+    for (size_t i = 0; i < m.names.n && rc == ERR_OK; i++)
+        rc = mend_one(r, m.names.at[i], ret, err);
+    str_list_release(&m.names);
+    return rc;
 }
 
 ErrCode key_check_beside(Repo *r, const char *backup_id, Err *err)

@@ -26,7 +26,10 @@ void keys_keep_cipher(Repo *r, uint8_t cipher);
  */
 typedef void (*KeyFoundFn)(void *arg, const char *object, const Err *why);
 MUST_CHECK ErrCode keys_check(Repo *r, KeyFoundFn found, void *arg, Err *err);
-/* The same for the copy beside a backup: an error says what is wrong with it. */
+/* Writes copies that are damaged or missing again, as far as the key was opened from another one.
+ * *ret: how many were written. */
+MUST_CHECK ErrCode keys_mend(Repo *r, size_t *ret, Err *err);
+/* As keys_check for the copy beside a backup: an error says what is wrong with it. */
 MUST_CHECK ErrCode key_check_beside(Repo *r, const char *backup_id, Err *err);
 
 /* Puts a key's wrap, in three copies. */

@@ -20,7 +20,7 @@ use TestFile qw(slurp spit files_below copy_tree tree_state);
 use TestRun qw(temp_dir);
 
 our @EXPORT_OK = qw(sweeps_all step_for small_node restore_state backups_of unnamed_error
-  unopened archive_get_defect json_of every_nth half_done);
+  unopened archive_get_defect json_of every_nth);
 
 # Whether everything is to be tried.
 sub sweeps_all { return ($ENV{PGDR_TEST_SWEEP} // '') eq 'all' }
@@ -116,12 +116,31 @@ sub archive_get_defect
     return '';
 }
 
-# Objects below a repository that are neither hidden nor whole: names that begin with a dot, which a
-# writer that died may leave but that nobody may see, are given back when they are older than all.
-sub half_done
+# every_nth({FAULT}, SOME, [PGDR, ARGUMENT...], JUDGE[, BEFORE]): runs PGDR with ARGUMENTS and the fault at
+# the n-th call, for about SOME numbers n from the first to the last, and calls JUDGE(RESULT, n) after
+# each that met its fault. BEFORE is called before every run. Returns how many there were, and dies when
+# the fault was never met.
+sub every_nth
 {
-    my ($repo) = @_;
-    return grep { m{(^|/)\.} } files_below($repo);
+    my ($fault, $some, $run, $judge, $before) = @_;
+    my ($pgdr, @args) = @$run;
+    $before->() if $before;
+    my $count = $pgdr->run(@args, { fault => { %$fault, action => 'count', repeat => 0 } });
+    croak 'without a fault: ' . $count->describe if !$count->ok;
+    my $step = step_for($count->{calls}, $some);
+    my $runs = 0;
+    for (my $n = 1; $n <= $count->{calls}; $n += $step) {
+        $before->() if $before;
+        my $result = $pgdr->run(@args, { fault => { %$fault, nth => $n } });
+        next if !$result->{faults}; # fewer calls than the time before
+        $runs++;
+        $judge->($result, $n);
+    }
+    croak "no call was ever hit: @args" if !$runs;
+    $before->() if $before;
+    my $after = $pgdr->run(@args);
+    croak 'afterwards: ' . $after->describe if !$after->ok;
+    return $runs;
 }
 
 1;
