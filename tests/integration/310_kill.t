@@ -22,7 +22,9 @@ $node->start;
 $node->query("CREATE TABLE big AS SELECT n, repeat('x', 100) || n AS t FROM generate_series(1, 3000) n");
 $pgdr->ok('init');
 $pgdr->ok('backup');
+$pgdr->ok('backup');
 my $repo = $pgdr->repo;
+my $clean = copy_tree($repo, "$repo.clean");
 
 # What must hold of a repository after anything was killed: the backups @$before are there, and nothing
 # else but such as are whole; verify finds nothing wrong.
@@ -60,8 +62,6 @@ subtest 'backup' => sub {
         is(join("\n", @wrong), '', "$action at $runs calls: what was there is whole, the next one succeeds");
         cmp_ok($committed, '<', 4, '  few were killed behind the commit');
     }
-    my @kept = backups_of($pgdr);
-    $pgdr->ok('verify');
 };
 
 # The server's part of a backup whose session is gone: it is over, and the next one begins.
@@ -112,8 +112,8 @@ subtest 'init' => sub {
 };
 
 # A second repository, for copy and heal.
-my $two   = Pgdr->new(node => $node);
-my $clean = copy_tree($repo, "$repo.clean");
+my $two = Pgdr->new(node => $node);
+restore_state($repo, $clean);
 $two->set('repo main', url => $repo);
 $two->set('repo other', url => "$repo.other");
 subtest 'repo copy' => sub {
@@ -138,7 +138,8 @@ subtest 'repo copy' => sub {
     is(join("\n", @wrong), '', "killed at $runs calls, the next one goes on");
     is_deeply([ map { $_->{id} } map { @{ $_->{backups} } } grep { $_->{repository} eq 'other' } @{ json_of($two->run('info', '--output=json'))->{clusters} } ],
         [ backups_of($pgdr) ], 'all backups are there');
-    is(tree_state($repo), tree_state($clean), 'and nothing was changed where they came from');
+    my ($is, $was) = map { tree_state($_) =~ s{^app/leases.*\n}{}gmr } $repo, $clean;
+    ok($is eq $was, 'and nothing was changed where they came from');
 };
 
 subtest 'verify --heal' => sub {
@@ -152,7 +153,7 @@ subtest 'verify --heal' => sub {
     my @wrong;
     my $runs = every_nth(
         { dir => $repo, action => 'kill' }, 10,
-        [ $two, 'verify', '--heal', '--repo=main', '--repo=other' ],
+        [ $two, 'verify', '--heal' ],
         sub {
             my ($result, $nth) = @_;
             push @wrong, "call $nth: it was not killed: " . $result->describe if $result->{signal} != 9;
