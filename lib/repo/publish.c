@@ -170,13 +170,22 @@ typedef struct StateReader {
     StrList keeps; /* "<backup id>/<tombstone uuid>" */
 } StateReader;
 
+/* It keeps expire from deleting anything; whoever reads has no reason to mind it. */
+static void stray_object(BackupStates *states, const char *name)
+{
+    vec_push(states, (BackupState){.unknown = true});
+    vec_push(&states->at[states->n - 1].objects, mem_strdup(name));
+}
+
 static ErrCode state_object(void *arg, const RepoEntry *e, Err *err)
 {
     StateReader *r = arg;
     const char *id = e->name + strlen("backups/"), *slash = strchr(id, '/');
     (void)err;
-    if (!slash || slash - id != BACKUP_ID_LEN)
-        return err_set(err, ERR_VERSION, "'%s' is no object of a backup", e->name);
+    if (!slash || slash - id != BACKUP_ID_LEN) {
+        stray_object(r->states, e->name);
+        return ERR_OK;
+    }
     BackupState *s = r->states->n ? &r->states->at[r->states->n - 1] : NULL;
     if (!s || strncmp(s->id, id, BACKUP_ID_LEN) != 0) {
         vec_push(r->states, (BackupState){.manifest = false});

@@ -32,7 +32,8 @@ MUST_CHECK ErrCode packs_check_present(Repo *repo, const char *backup_id, const 
 
 /* --- what is there --- */
 
-/* The objects below backups/<id>/, by one listing. */
+/* The objects below backups/<id>/, by one listing. What lies below backups/ and has no such name is
+ * an entry of its own, whose id is "" and which is unknown. */
 typedef struct BackupState {
     char id[BACKUP_ID_LEN + 1];
     bool manifest, packs, summary;
