@@ -1,0 +1,120 @@
+package BenchData;
+
+# The clusters that are measured. All are made with checksums and have an archive_command that calls
+# the file "archive", so that a contender's own archive-push can be put there for its turn.
+
+use strict;
+use warnings;
+use BenchRun qw(must tool say_progress);
+use PgNode;
+use TestFile qw(spit files_below);
+use TestRun qw(temp_dir start poll_until time_limit);
+
+my $conf = <<'CONF';
+shared_buffers = 256MB
+max_wal_size = 4GB
+checkpoint_timeout = 1h
+autovacuum = off
+archive_mode = on
+CONF
+
+# A server that runs, with the method archive_with.
+sub server
+{
+    my ($name) = @_;
+    my $node = PgNode->init($name, conf => $conf);
+    my $file = temp_dir("archive-$name") . '/archive';
+    $node->append_conf("archive_command = 'sh $file %p'");
+    $node->{archive_file} = $file;
+    archive_with($node, 'exit 0');
+    $node->start;
+    return $node;
+}
+
+# From now on the server archives with this line of sh; what it has finished before is not archived
+# by it.
+sub archive_with
+{
+    my ($node, $script) = @_;
+    $node->archive_all if $node->is_running;
+    spit("$node->{archive_file}.new", "$script\n");
+    rename "$node->{archive_file}.new", $node->{archive_file} or die "cannot rename: $!\n";
+    return;
+}
+
+# About SCALE × 3.3 GB: half of it pgbench after some transactions, half of it text that compresses
+# badly: hexadecimal (the best is 2 : 1) and base64 (4 : 3), in rows that are not compressed by
+# PostgreSQL itself.
+sub large
+{
+    my ($name, $scale) = @_;
+    my $factor = 107 * $scale < 1 ? 1 : int 107 * $scale;
+    my $rows   = int 400_000 * $scale;
+    say_progress(sprintf 'making %.1f GB of data', 3.3 * $scale);
+    my $node = server($name);
+    $node->pgbench_init($factor);
+    $node->query(<<"SQL");
+CREATE TABLE hex AS SELECT g AS id,
+    (SELECT string_agg(md5(g || ':' || i), '') FROM generate_series(1, 60) i) AS body
+    FROM generate_series(1, $rows) g;
+CREATE TABLE base64 AS SELECT g AS id,
+    (SELECT string_agg(encode(sha256((g || ':' || i)::bytea), 'base64'), '') FROM generate_series(1, 44) i) AS body
+    FROM generate_series(1, $rows) g;
+SQL
+    $node->pgbench(int 20_000 * $scale);
+    $node->query('VACUUM ANALYZE; CHECKPOINT');
+    return $node;
+}
+
+# About COUNT files of 8 KiB or nothing: tables with a TOAST table, made in one database and copied
+# with it.
+sub small_files
+{
+    my ($name, $count) = @_;
+    my $databases = 10;
+    my $tables    = int $count / $databases / 3;
+    say_progress("making $count small files");
+    my $node = server($name);
+    $node->query('CREATE DATABASE d0');
+    $node->query(<<"SQL", db => 'd0');
+DO \$\$
+BEGIN
+    FOR i IN 1 .. $tables LOOP
+        EXECUTE format('CREATE TABLE t%s AS SELECT %s AS id, md5(%L) AS body', i, i, i);
+        IF i % 500 = 0 THEN COMMIT; END IF;
+    END LOOP;
+END \$\$;
+SQL
+    my $copy = PgNode::version() >= 15 ? 'TEMPLATE d0 STRATEGY file_copy' : 'TEMPLATE d0';
+    $node->query("CREATE DATABASE d$_ $copy") for 1 .. $databases - 1;
+    $node->query('CHECKPOINT');
+    return $node;
+}
+
+# (node, segment names...): N finished segments of pgbench traffic in pg_wal of a stopped server.
+sub segments
+{
+    my ($name, $n) = @_;
+    say_progress("making $n WAL segments");
+    my $node = server($name);
+    my $kept = temp_dir('segments');
+    $node->pgbench_init(20);
+    archive_with($node, "exec cp \"\$1\" $kept/");
+    my $load = $node->pgbench_start(clients => 4, seconds => time_limit());
+    my $enough = poll_until(sub { files_below($kept) > $n }, "$n segments are finished");
+    $load->stop('TERM');
+    die "there is no traffic\n" if !$enough;
+    $node->stop;
+    my @names = (files_below($kept))[0 .. $n - 1];
+    must('cp', map({ "$kept/$_" } @names), $node->data_dir . '/pg_wal/');
+    return ($node, @names);
+}
+
+# All of these folders in the page cache.
+sub warm
+{
+    must(tool('floor'), 'warm', @_);
+    return;
+}
+
+1;
