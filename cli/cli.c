@@ -258,6 +258,11 @@ int cli_doubt_status(void)
     return access("standby.signal", F_OK) == 0 ? 1 : EXIT_DOUBT;
 }
 
+bool cli_in_recovery(void)
+{
+    return access("standby.signal", F_OK) == 0 || access("recovery.signal", F_OK) == 0;
+}
+
 static int exit_status(const Cli *cli, ErrCode rc)
 {
     if (cli->status >= 0)

@@ -95,6 +95,8 @@ void cli_explain(Err *err);
  */
 #define EXIT_DOUBT 254
 int cli_doubt_status(void);
+/* Whether a server in recovery started this: the current directory has its signal file. */
+bool cli_in_recovery(void);
 
 /* --- for main() --- */
 

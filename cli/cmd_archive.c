@@ -1,11 +1,13 @@
 /* pgdr archive-push and archive-get: archive_command and restore_command. */
 
 #include <string.h>
+#include <unistd.h>
 
 #include "archive/wal_push.h"
 #include "cli/cli.h"
 #include "cli/cluster.h"
 #include "cli/repos.h"
+#include "lib/common/file.h"
 #include "restore/wal_get.h"
 
 ErrCode cmd_archive_push(Cli *cli, Err *err)
@@ -23,20 +25,35 @@ ErrCode cmd_archive_push(Cli *cli, Err *err)
     return ERR_OK;
 }
 
+/* The data directory in whose pg_wal the destination lies, or NULL: pg_rewind works from anywhere,
+ * on any data directory. The caller frees. */
+static char *data_dir_of(const char *destination)
+{
+    char *wal_dir AUTO(mem_freep) = path_parent(destination);
+    char *data_dir AUTO(mem_freep) = path_parent(wal_dir);
+    char *control AUTO(mem_freep) = path_join(data_dir, "global/pg_control");
+    size_t len = strlen(wal_dir);
+    if (len < 6 || strcmp(wal_dir + len - 6, "pg_wal") != 0 || access(control, F_OK) != 0)
+        return NULL;
+    return steal_ptr(&data_dir);
+}
+
 static ErrCode archive_get(Cli *cli, const TimelinePath *path, Err *err)
 {
-    char *data_dir AUTO(mem_freep) = NULL;
+    char *data_dir AUTO(mem_freep) = data_dir_of(cli->args[1]);
     char *spool AUTO(mem_freep) = NULL;
     WalGetAnswer answer;
     Lsn target_end = 0;
     if (opt_given(cli, OPT_TARGET_END))
         TRY(lsn_parse(opt_text(cli, OPT_TARGET_END), &target_end, err));
-    TRY(cli_data_dir(cli, &data_dir, err));
+    if (!data_dir)
+        TRY(cli_data_dir(cli, &data_dir, err));
     RepoSource repos = cli_repo_source(cli);
     spool = mem_printf("%s/%s", opt_text(cli, OPT_SPOOL), opt_cluster(cli));
     WalGetSpec spec = {.file = cli->args[0],
                        .to = cli->args[1],
                        .data_dir = data_dir,
+                       .recovering = cli_in_recovery(),
                        .path = path->n ? path : NULL,
                        .target_end = target_end,
                        .spool = spool,

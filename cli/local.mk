@@ -29,6 +29,7 @@ pgdr_SOURCES = \
 	cli/cmd_backup.c \
 	cli/cmd_check.c \
 	cli/cmd_config.c \
+	cli/cmd_copy.c \
 	cli/cmd_help.c \
 	cli/cmd_info.c \
 	cli/cmd_init.c \

@@ -1,6 +1,7 @@
 #include "cli/repos.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/passphrase.h"
 #include "lib/storage/drivers.h"
@@ -10,6 +11,12 @@ static const RetrySpec retries = {.attempts = 6,
                                   .first_pause = US_PER_SECOND / 4,
                                   .longest_pause = 10 * US_PER_SECOND,
                                   .total = 60 * US_PER_SECOND};
+/* A standby asks again by itself; it must not be kept from being promoted, when it asks four times
+ * in a row. */
+static const RetrySpec retries_of_standby = {.attempts = 3,
+                                             .first_pause = US_PER_SECOND / 4,
+                                             .longest_pause = US_PER_SECOND,
+                                             .total = 2 * US_PER_SECOND};
 
 ErrCode cli_storage_open(const Cli *cli, size_t i, bool create, Storage **ret, Err *err)
 {
@@ -20,7 +27,8 @@ ErrCode cli_storage_open(const Cli *cli, size_t i, bool create, Storage **ret, E
         return err_hint(err, "set url in [repo %s] to a directory", opt_repo_name(cli, i));
     }
     TRY(storage_posix_new(&s, url, create, err));
-    s = storage_retry_new(s, &retries);
+    bool standby = cli->id == CMD_ARCHIVE_GET && access("standby.signal", F_OK) == 0;
+    s = storage_retry_new(s, standby ? &retries_of_standby : &retries);
     if (opt_taken(cli, OPT_MAX_RATE) && opt_given(cli, OPT_MAX_RATE))
         s = storage_throttle_new(s, opt_size(cli, OPT_MAX_RATE));
     *ret = s;

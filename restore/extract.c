@@ -336,6 +336,8 @@ static ErrCode make_link(Extract *x, const char *path, const FileEntry *e, Err *
     char old[4096];
     to = to ? to : e->link;
     TRY(data_dir_make(to, x->header->dir_mode, err));
+    if (chmod(to, x->header->dir_mode) != 0)
+        return err_errno(err, errno, "cannot set the mode of '%s'", to);
     Owner o = owner_of(x, e);
     if (x->spec->owners && chown(to, o.uid, o.gid) != 0)
         return err_errno(err, errno, "cannot set the owner of '%s'", to);

@@ -246,12 +246,28 @@ static ErrCode directory_check(const RestoreSpec *spec, const RestorePlan *plan,
 static ErrCode plan_directory(const RestoreSpec *spec, RestorePlan *plan, Err *err)
 {
     TRY(target_dir_look(spec->to, &plan->dir_state, err));
-    ErrCode rc = directory_check(spec, plan, &plan->refusal);
-    if (rc != ERR_OK && rc != ERR_REFUSED) {
-        *err = plan->refusal;
+    Err why = {0};
+    ErrCode rc = directory_check(spec, plan, &why);
+    if (rc == ERR_REFUSED)
+        plan->refusal = why;
+    else if (rc != ERR_OK)
+        *err = why;
+    if (rc != ERR_OK && rc != ERR_REFUSED)
         return rc;
-    }
     return dir_free_space(spec->to, &plan->free_bytes, err);
+}
+
+static void check_identity(const RestoreSpec *spec, RestorePlan *plan)
+{
+    if (plan->dir_state != TARGET_DIR_CLUSTER || plan->refusal.code)
+        return;
+    uint64_t there = target_dir_system_id(spec->to);
+    if (!there || there == plan->backup.system_id)
+        return;
+    err_set(&plan->refusal, ERR_REFUSED,
+            "'%s' holds another cluster: its system identifier is %llu, the backup's is %llu",
+            spec->to, (unsigned long long)there, (unsigned long long)plan->backup.system_id);
+    err_hint(&plan->refusal, "restore into an empty directory with --to");
 }
 
 static const char *mapping_for(const RestoreSpec *spec, uint32_t oid, const char *from)
@@ -382,6 +398,7 @@ ErrCode restore_plan_make(const RestoreSpec *spec, RestorePlan *ret, Err *err)
     RestorePlan plan AUTO(restore_plan_release) = {.bytes = 0};
     TRY(plan_directory(spec, &plan, err));
     TRY(plan_target(spec, &plan, err));
+    check_identity(spec, &plan);
     TRY(plan_sizes(spec, &plan, err));
     TRY(plan_replayed_tablespaces(spec, &plan, err));
     *ret = plan;

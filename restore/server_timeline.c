@@ -105,8 +105,8 @@ bool server_has_target(const char *data_dir)
     return has;
 }
 
-ErrCode server_timeline_path(const char *setting, const PgControl *control, const Lineage *lineage,
-                             TimelinePath *ret, Err *err)
+ErrCode server_timeline_path(const char *setting, const PgControl *control, Lsn reached,
+                             const Lineage *lineage, TimelinePath *ret, Err *err)
 {
     uint32_t own = MAX(control->checkpoint_tli, control->min_recovery_tli);
     char *end;
@@ -114,7 +114,7 @@ ErrCode server_timeline_path(const char *setting, const PgControl *control, cons
     if (strcasecmp(setting, "current") == 0)
         return lineage_path(lineage, own, ret, err);
     if (!*setting || strcasecmp(setting, "latest") == 0)
-        return lineage_path(lineage, lineage_latest(lineage, own), ret, err);
+        return lineage_path(lineage, lineage_latest_at(lineage, own, reached), ret, err);
     if (*end || tli == 0 || tli > UINT32_MAX)
         return err_set(err, ERR_CONFIG,
                        "recovery_target_timeline = '%s' of the server is no "

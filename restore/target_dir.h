@@ -24,6 +24,9 @@ MUST_CHECK ErrCode target_dir_look(const char *dir, TargetDirState *ret, Err *er
 MUST_CHECK ErrCode target_dir_check_stopped(const char *dir, Err *err);
 /* Makes a directory of the cluster; what is missing above it can be entered by everybody. */
 MUST_CHECK ErrCode data_dir_make(const char *dir, mode_t mode, Err *err);
+/* The system identifier of the cluster in a directory, from its pg_control, else, when that is
+ * lost, from its WAL; 0 when nothing tells it. */
+uint64_t target_dir_system_id(const char *dir);
 /* True when the directory does not exist or has nothing in it (but lost+found). */
 MUST_CHECK ErrCode dir_is_free(const char *dir, bool *ret, Err *err);
 /* Bytes that may be written to the filesystem that holds (or will hold) `dir`. */

@@ -15,7 +15,8 @@ static void found_pack(Checker *c, const CheckedPack *p, const char *problem)
 {
     StrList users AUTO(str_list_release) = {0};
     checker_users(c, p, &users);
-    VerifyFinding f = {.object = p->name, .problem = problem, .backups = &users};
+    VerifyFinding f = {
+        .object = p->name, .problem = problem, .backups = &users, .in_backups = true};
     checker_found(c, &f);
 }
 

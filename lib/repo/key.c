@@ -58,13 +58,15 @@ static ErrCode get_hex(const json_t *obj, const char *name, void *out, size_t le
 
 #define SEALED_LEN (CIPHER_NONCE_LEN + CIPHER_KEY_LEN + CIPHER_TAG_LEN)
 
-/* Binds the sealed secret to the repository and to the key's id. */
+/* Binds the sealed secret to the repository, the key's id and its age: who can write to the
+ * repository shall not make an old key the newest one. */
 static void wrap_aad(const RepoKey *k, Buf *out)
 {
     buf_append_str(out, "pgdr key wrap");
     buf_append(out, k->repo_id, REPO_ID_LEN);
     buf_append(out, k->id, KEY_ID_LEN);
     buf_append_u8(out, k->cipher);
+    buf_append_u64(out, (uint64_t)k->created);
 }
 
 ErrCode repo_key_wrap(RepoKey *k, KeyRing *ring, const WrapMethod *m, Err *err)

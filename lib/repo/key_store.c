@@ -173,6 +173,30 @@ static void choose_keys(Repo *r)
     }
 }
 
+void keys_keep_cipher(Repo *r, uint8_t cipher)
+{
+    size_t left = 0, fit = 0;
+    for (size_t i = 0; i < r->keys.keys.n; i++)
+        fit += r->keys.keys.at[i]->cipher == cipher;
+    if (!fit || fit == r->keys.keys.n)
+        return;
+    r->key = r->wal_key = NULL;
+    for (size_t i = 0; i < r->keys.keys.n; i++) {
+        RepoKey *k = r->keys.keys.at[i];
+        char id[2 * KEY_ID_LEN + 1];
+        if (k->cipher == cipher) {
+            r->keys.keys.at[left++] = k;
+            continue;
+        }
+        log_warn("repository '%s' holds the key %s for another kind of encryption than the "
+                 "configuration says: it is not used, nor what was written under it",
+                 r->name, hex_format(k->id, KEY_ID_LEN, id));
+        repo_key_free(k);
+    }
+    r->keys.keys.n = left;
+    choose_keys(r);
+}
+
 static ErrCode keys_from(KeysRead *k, const StrList *names, size_t id_off, Err *err)
 {
     for (size_t i = 0; i < names->n; i++)

@@ -17,6 +17,9 @@
 /* Fills r->keys, r->key (the newest) and r->wal_key. One good copy of each key is enough; a damaged
  * one is worth a warning. r->key stays NULL when there are no keys at all. */
 MUST_CHECK ErrCode keys_read(Repo *r, KeyRing *ring, Err *err);
+/* Leaves only keys of the cipher, when there is one: in an encrypted repository, a key in the clear
+ * was put there by somebody who has no passphrase, and so would be what is written under it. */
+void keys_keep_cipher(Repo *r, uint8_t cipher);
 /* Puts a key's wrap, in three copies. */
 MUST_CHECK ErrCode key_put(Repo *r, RepoKey *key, Err *err);
 /* Puts the wraps of all keys beside a backup. */

@@ -66,6 +66,7 @@ ErrCode repo_open(Storage *storage, const RepoSpec *spec, Repo **ret, Err *err)
                         "begins a new repository in an empty directory",
                         r->name);
     }
+    keys_keep_cipher(r, spec->cipher);
     TRY(repo_check_cipher(r, spec, err));
     *ret = steal_ptr(&r);
     return ERR_OK;
@@ -140,6 +141,7 @@ ErrCode repo_init(Storage *storage, const RepoSpec *spec, Repo **ret, bool *ret_
                            repo_url(r));
         TRY(init_write_hint(r, err));
     }
+    keys_keep_cipher(r, spec->cipher);
     TRY(repo_check_cipher(r, spec, err));
     *ret = steal_ptr(&r);
     return ERR_OK;

@@ -9,6 +9,7 @@
 #include "lib/common/file.h"
 #include "lib/common/hex.h"
 #include "lib/common/parallel.h"
+#include "lib/common/workers.h"
 
 #define PIECE UNIT_RAW_MAX
 
@@ -315,4 +316,79 @@ ErrCode wal_read_table(WalStore *s, const WalFound *found, WalMeta *meta, Buf *t
     if (parse_meta(s, table, found, meta, err) != ERR_OK)
         return err_wrap(err, "'%s/%s' in '%s'", s->repo->cluster, name, repo_url(s->repo));
     return ERR_OK;
+}
+
+/* --- for another repository --- */
+
+bool wal_same_digests(const Repo *a, const Repo *b)
+{
+    const RepoKey *x = a->wal_key, *y = b->wal_key;
+    if (x->cipher == CIPHER_NONE || y->cipher == CIPHER_NONE)
+        return x->cipher == y->cipher;
+    return memcmp(x->wal_name_key, y->wal_name_key, sizeof(x->wal_name_key)) == 0;
+}
+
+/* The digest of every piece, each opened from its frame. */
+static ErrCode digest_pieces(WalObject *o, Err *err)
+{
+    Decompressor *d AUTO(decompressor_freep) = decompressor_new();
+    UnitReader *units AUTO(unit_reader_freep) = unit_reader_new(&o->info, o->name);
+    uint8_t *raw AUTO(mem_freep) = mem_new(PIECE);
+    for (size_t i = 0; i < piece_count(o->meta.size); i++) {
+        size_t len = piece_length(o->meta.size, i), stored = piece_length(o->meta.valid, i);
+        TRY(cancel_check(err));
+        if (stored)
+            TRY(unit_reader_open(units, d, i, o->stored.data + o->offs[i], o->lens.at[i], raw,
+                                 stored, err));
+        memset(raw + stored, 0, len - stored);
+        sha256_of(raw, len, o->shas + i * SHA256_LEN);
+    }
+    return ERR_OK;
+}
+
+/* All sections but those that are made anew. */
+static ErrCode keep_sections(const Buf *table, Buf *ret, Err *err)
+{
+    static const uint8_t kept[] = {SECTION_FRAG, SECTION_TIME, SECTION_EVENT, SECTION_BLOCKS};
+    for (size_t i = 0; i < ARRAY_LEN(kept); i++) {
+        Slice s;
+        TRY(table_find(table, kept[i], &s, err));
+        if (s.data)
+            table_append(ret, kept[i], s.data, s.len);
+    }
+    return ERR_OK;
+}
+
+static ErrCode write_again(WalObject *o, WalStore *to, const char *digest, ObjectWriter *w,
+                           Err *err)
+{
+    Buf sections AUTO(buf_release) = {0};
+    ObjectFacts facts;
+    UnitReader *units AUTO(unit_reader_freep) = unit_reader_new(&o->info, o->name);
+    char *name AUTO(mem_freep) = wal_object_name(to, o->meta.file, digest);
+    append_meta(&sections, &o->meta, digest);
+    TRY(keep_sections(&o->table, &sections, err));
+    object_writer_begin(w, to->repo->key, KIND_WAL, name);
+    for (size_t i = 0; i < o->lens.n; i++) {
+        Slice frame;
+        TRY(unit_reader_frame(units, i, o->stored.data + o->offs[i], o->lens.at[i], &frame, err));
+        TRY(object_writer_add_packed(w, frame.data, frame.len, err));
+    }
+    return object_writer_finish(w, 0, &sections, &facts, err);
+}
+
+ErrCode wal_object_remake(WalStore *from, const WalFound *found, WalStore *to, ObjectWriter *w,
+                          char ret_digest[WAL_DIGEST_LEN], Err *err)
+{
+    WalObject o AUTO(wal_object_release) = {.name =
+                                                wal_object_name(from, found->file, found->digest)};
+    ErrCode rc = wal_object_load(from, found, &o, true, err);
+    if (rc == ERR_OK)
+        rc = digest_pieces(&o, err);
+    if (rc == ERR_OK)
+        rc = check_digest(from, &o, found, err);
+    if (rc != ERR_OK)
+        return cannot_read(from, &o, err);
+    digest_text(to->repo->wal_key, o.shas, piece_count(o.meta.size), ret_digest);
+    return write_again(&o, to, ret_digest, w, err);
 }

@@ -68,4 +68,14 @@ MUST_CHECK ErrCode wal_read_to_file(WalStore *s, const WalFound *found, int fd, 
 MUST_CHECK ErrCode wal_read_table(WalStore *s, const WalFound *found, WalMeta *meta, Buf *table,
                                   Err *err);
 
+/*
+ * Makes in `w` the object that holds the same file in another repository: under that one's key and
+ * with that one's digest in its name (*ret_digest), else as it is here. Everything is proven on
+ * the way; the compressed pieces are taken over. Ready for wal_put().
+ */
+MUST_CHECK ErrCode wal_object_remake(WalStore *from, const WalFound *found, WalStore *to,
+                                     ObjectWriter *w, char ret_digest[WAL_DIGEST_LEN], Err *err);
+/* Whether two repositories give the same content the same digest. */
+bool wal_same_digests(const Repo *a, const Repo *b);
+
 #endif

@@ -14,7 +14,7 @@
 /* One put: its names, and the file that is to become the object. */
 typedef struct Put {
     Posix *p;
-    const char *name, *base;
+    const char *base;
     const StorageSource *src;
     bool overwrite;
     char *dirname, *path;
@@ -221,7 +221,6 @@ ErrCode posix_put(Storage *s, const char *name, const StorageSource *src, Storag
 {
     Put put AUTO(put_release) = {
         .p = (Posix *)s,
-        .name = name,
         .base = posix_basename(name),
         .src = src,
         .overwrite = (flags & STORAGE_OVERWRITE) != 0,

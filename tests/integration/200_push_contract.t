@@ -135,6 +135,9 @@ subtest 'files that are damaged' => sub {
     $try->("\0" x $size, qr/begins with zeros/);
     $try->(substr($whole, 0, $size / 2), qr/has \d+ bytes instead of the $size/);
     $try->(substr($whole, 0, $size - 1), qr/has \d+ bytes instead of the $size/);
+    $try->(substr($whole, 0, 8192) . "\0" x ($size - 8192), qr/$third is not whole.*HINT.*pg_switch_wal/s);
+    mkdir "$dir/archive_status";
+    spit("$dir/archive_status/$third.ready", "");
     $try->(substr($whole, 0, 8192) . "\0" x ($size - 8192), qr/$third is not whole.*HINT.*check the disk/s);
     $try->(substr($whole, 0, $size / 2) . "\0" x ($size / 2), qr/is not whole/);
     $try->(substr($whole, 0, 300_000) . chr(ord(substr $whole, 300_000, 1) ^ 1) . substr($whole, 300_001), qr/is not whole/);

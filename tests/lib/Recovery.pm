@@ -11,11 +11,11 @@ use Exporter qw(import);
 use Fcntl qw(:DEFAULT);
 use Test::More ();
 use PgNode;
-use TestFile qw(spit copy_tree);
+use TestFile qw(spit copy_tree tree_state);
 use TestRun qw(temp_dir test_root run poll_until);
 
 our @EXPORT_OK = qw(lsn_number lsn_text xact_ends keep_wal ledger_load ledger ledger_after
-  restored check_cluster hold_file plan_of clock_env);
+  restored check_cluster hold_file plan_of clock_env unchanged);
 
 # ---- WAL positions ----
 
@@ -158,6 +158,25 @@ sub check_cluster
     $node->check_amcheck;
     $node->stop;
     $node->check_checksums;
+    return;
+}
+
+# A test that CODE changes nothing in these files and folders; what it changed is shown.
+sub unchanged
+{
+    my ($paths, $code) = @_;
+    my $look = sub { map { -e $_ || -l $_ ? tree_state($_, mtime => 1) : "$_: absent\n" } @$paths };
+    my @before = $look->();
+    $code->();
+    my @after = $look->();
+    my @differences;
+    for my $i (0 .. $#$paths) {
+        my %was = map { $_ => 1 } split /\n/, $before[$i];
+        my %is  = map { $_ => 1 } split /\n/, $after[$i];
+        push @differences, map({ "- $_" } grep { !$is{$_} } sort keys %was), map({ "+ $_" } grep { !$was{$_} } sort keys %is);
+    }
+    splice @differences, 10;
+    Test::More::ok(!@differences, 'nothing is changed') or Test::More::diag(join "\n", @differences);
     return;
 }
 

@@ -11,7 +11,7 @@ UNIT_TESTS = \
 	tests/unit/test_pg_record \
 	tests/unit/test_pg_segment \
 	tests/unit/test_pg_wal \
-	tests/unit/test_rekey
+	tests/unit/test_keys
 
 check_PROGRAMS += $(UNIT_TESTS)
 TESTS += $(UNIT_TESTS)
@@ -33,9 +33,9 @@ tests_unit_test_cli_settings_SOURCES = tests/unit/test_cli_settings.c tests/unit
 tests_unit_test_cli_settings_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_cli_settings_LDADD = $(CLI_LIBS) $(CMOCKA_LIBS)
 
-tests_unit_test_rekey_SOURCES = tests/unit/test_rekey.c tests/unit/unit.h
-tests_unit_test_rekey_CFLAGS = $(UNIT_CFLAGS)
-tests_unit_test_rekey_LDADD = $(REPO_LIBS) $(STORAGE_LIBS) $(PG_LIBS) $(COMMON_LIBS) $(LIBPQ_LIBS) $(CMOCKA_LIBS)
+tests_unit_test_keys_SOURCES = tests/unit/test_keys.c tests/unit/unit.h
+tests_unit_test_keys_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_keys_LDADD = $(REPO_LIBS) $(STORAGE_LIBS) $(PG_LIBS) $(COMMON_LIBS) $(LIBPQ_LIBS) $(CMOCKA_LIBS)
 
 # --- lib/pg ---
 

@@ -1,4 +1,5 @@
-/* A new passphrase, a new data key: what was stored stays readable, and stays what it is. */
+/* Keys: a new passphrase or data key leaves what was stored as it is, and a key that somebody
+ * without the passphrase plants is not used. */
 
 #include "tests/unit/unit.h"
 
@@ -93,9 +94,54 @@ static void wal_keeps_its_name(void **state)
                repo_open(storage_mem_clone(repo->storage), &old, &none, err));
 }
 
+/* Who can only write to the repository can put a key in the clear there, and objects under it. */
+static void planted_key(void **state)
+{
+    (void)state;
+    Repo *repo AUTO(repo_closep) = NULL;
+    KeySecret secret = secret_of(first_passphrase);
+    RepoSpec spec = {
+        .name = "main", .cluster = "app", .cipher = CIPHER_AES_256_GCM, .secret = &secret};
+    bool existed;
+    expect_ok(repo_init(storage_mem_new(false), &spec, &repo, &existed, err));
+    const TimeUs ages[] = {1, INT64_MAX}; /* as the oldest, and as the newest */
+    for (size_t i = 0; i < ARRAY_LEN(ages); i++) {
+        RepoKey *plain AUTO(repo_key_freep) =
+            repo_key_new(repo->key->repo_id, CIPHER_NONE, ages[i]);
+        repo_key_wrap_plain(plain);
+        expect_ok(key_put(repo, plain, err));
+    }
+    Repo *again AUTO(repo_closep) = open_copy(repo->storage, first_passphrase);
+    assert_int_equal(again->keys.keys.n, 1);
+    assert_memory_equal(again->key->id, repo->key->id, KEY_ID_LEN);
+    assert_memory_equal(again->wal_key->id, repo->key->id, KEY_ID_LEN);
+}
+
+/* Nor can they make an old key the newest. */
+static void age_is_sealed(void **state)
+{
+    (void)state;
+    KeySecret secret = secret_of(first_passphrase);
+    KeyRing *ring AUTO(keyring_freep) = keyring_new(&secret);
+    uint8_t repo_id[REPO_ID_LEN] = {1};
+    RepoKey *key AUTO(repo_key_freep) = repo_key_new(repo_id, CIPHER_AES_256_GCM, 1000);
+    RepoKey *got = NULL;
+    WrapMethod m;
+    expect_ok(keyring_method_new(ring, &m, err));
+    expect_ok(repo_key_wrap(key, ring, &m, err));
+    expect_ok(repo_key_unwrap(key->wrap, ring, &got, err));
+    repo_key_free(got);
+    json_object_set_new(key->wrap, "created", json_integer(2000));
+    expect_err(ERR_WRONG_KEY, "does not fit", repo_key_unwrap(key->wrap, ring, &got, err));
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(wal_keeps_its_name)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(wal_keeps_its_name),
+        cmocka_unit_test(planted_key),
+        cmocka_unit_test(age_is_sealed),
+    };
     first_passphrase = passphrase_generate();
     second_passphrase = passphrase_generate();
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
