@@ -1,7 +1,8 @@
 package BenchData;
 
 # The clusters that are measured. All are made with checksums and have an archive_command that calls
-# the file "archive", so that a contender's own archive-push can be put there for its turn.
+# a file, so that a contender's own archive-push can be put there for its turn. pgBackRest wants to
+# read its name in archive_command, so it is in the file's.
 
 use strict;
 use warnings;
@@ -23,7 +24,7 @@ sub server
 {
     my ($name) = @_;
     my $node = PgNode->init($name, conf => $conf);
-    my $file = temp_dir("archive-$name") . '/archive';
+    my $file = temp_dir("archive-$name") . '/pgdr-or-pgbackrest';
     $node->append_conf("archive_command = 'sh $file %p'");
     $node->{archive_file} = $file;
     archive_with($node, 'exit 0');
@@ -62,8 +63,16 @@ CREATE TABLE base64 AS SELECT g AS id,
     FROM generate_series(1, $rows) g;
 SQL
     $node->pgbench(int 20_000 * $scale);
-    $node->query('VACUUM ANALYZE; CHECKPOINT');
-    return $node;
+    # One statement a call: VACUUM takes no transaction.
+    $node->query($_) for 'VACUUM ANALYZE', 'CHECKPOINT';
+    $node->{bench_rows} = sub {
+        return $_[0]->query(<<'SQL');
+SELECT count(*), sum(abalance) FROM pgbench_accounts;
+SELECT count(*), sum(hashtext(body)) FROM hex;
+SELECT count(*), sum(hashtext(body)) FROM base64;
+SQL
+    };
+    return described($node);
 }
 
 # About COUNT files of 8 KiB or nothing: tables with a TOAST table, made in one database and copied
@@ -88,20 +97,44 @@ SQL
     my $copy = PgNode::version() >= 15 ? 'TEMPLATE d0 STRATEGY file_copy' : 'TEMPLATE d0';
     $node->query("CREATE DATABASE d$_ $copy") for 1 .. $databases - 1;
     $node->query('CHECKPOINT');
+    $node->{bench_rows} = sub {
+        my ($at) = @_;
+        my $of   = <<'SQL';
+SELECT count(*), count(*) FILTER (WHERE query_to_xml('SELECT id FROM ' || relname, true, false, '')::text
+    LIKE '%<id>' || substr(relname, 2) || '</id>%')
+FROM pg_class WHERE relname ~ '^t[0-9]+$'
+SQL
+        return join "\n", map { $at->query($of, db => "d$_") } 0 .. $databases - 1;
+    };
+    return described($node);
+}
+
+# What a backup of it reads, in words.
+sub described
+{
+    my ($node) = @_;
+    my @files = files_below($node->data_dir, qr{^(?!pg_wal/)});
+    my $bytes = 0;
+    $bytes += -s $node->data_dir . "/$_" for @files;
+    $node->{bench_what} = sprintf '%.2f GB in %d files', $bytes / 1e9, scalar @files;
     return $node;
 }
 
-# (node, segment names...): N finished segments of pgbench traffic in pg_wal of a stopped server.
+# (node, segment names...): N finished segments of pgbench traffic in pg_wal of a stopped server, of
+# a cluster that has had at least BEFORE others.
 sub segments
 {
-    my ($name, $n) = @_;
+    my ($name, $n, $before) = @_;
     say_progress("making $n WAL segments");
     my $node = server($name);
     my $kept = temp_dir('segments');
+    $node->stop;
+    $node->must('pg_resetwal', '-D', $node->data_dir, '-l', sprintf '00000001%08X00000001', 1 + $before / 256);
+    $node->start;
     $node->pgbench_init(20);
     archive_with($node, "exec cp \"\$1\" $kept/");
     my $load = $node->pgbench_start(clients => 4, seconds => time_limit());
-    my $enough = poll_until(sub { files_below($kept) > $n }, "$n segments are finished");
+    my $enough = poll_until(sub { my @there = files_below($kept); @there > $n }, "$n segments are finished");
     $load->stop('TERM');
     die "there is no traffic\n" if !$enough;
     $node->stop;

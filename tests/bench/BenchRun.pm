@@ -32,17 +32,17 @@ sub must
     return $result;
 }
 
-# measured({OPTIONS}, COMMAND, ARGUMENT...): what one run cost: {wall, cpu, peak, tree}, in seconds and
-# bytes. Options: cwd => folder, tree => 1 (see measure.c: the times are worth nothing then).
+# measured({OPTIONS}, COMMAND, ARGUMENT...): what one run cost: {wall, cpu}, in seconds. Options: cwd =>
+# folder, tree => 1: {tree}, in bytes (see measure.c: the times are worth nothing then).
 sub measured
 {
     my ($opt, @cmd) = @_;
     my $file   = test_root() . '/measured';
     my @tree   = $opt->{tree} ? ('--tree') : ();
     my $result = must(tool('measure'), @tree, $file, @cmd, { $opt->{cwd} ? (cwd => $opt->{cwd}) : () });
-    my ($wall, $user, $system, $rss, $tree, $status) = split ' ', slurp($file);
+    my ($wall, $user, $system, $peak, $status) = split ' ', slurp($file);
     die "exit status $status\n" . $result->describe . "\n" if $status;
-    return { wall => $wall, cpu => $user + $system, peak => $rss, tree => $tree };
+    return $opt->{tree} ? { tree => $peak } : { wall => $wall, cpu => $user + $system };
 }
 
 # take_turns(N, [{contender}...]): each contender N times, in turn. A contender is {name,

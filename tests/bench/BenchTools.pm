@@ -2,7 +2,7 @@ package BenchTools;
 
 # The contenders. Each is an object over one cluster and one kind of repository with the same methods:
 #
-#   name, version
+#   name
 #   create             a new empty repository in the place of an old one
 #   archive_script     a line of sh that archives "$1"
 #   backup             the command of a full backup
@@ -11,23 +11,23 @@ package BenchTools;
 #   stored             bytes in the repository but for WAL
 #   places             folders that hold what a restore reads
 #
-# A kind of repository gives the options of both: see kind(). To add one: a line in %kinds.
+# A kind of repository gives the options of both: see kind_posix(). To add one: a line in %kinds.
 
 use strict;
 use warnings;
+use File::Basename qw(dirname);
 use File::Find qw(find);
 use File::Path qw(make_path remove_tree);
 use BenchRun qw(must);
 use Pgdr;
-use TestFile qw(spit);
+use TestFile qw(spit files_below);
 use TestRun qw(temp_dir);
+use WalRepo qw(segment_plus);
+
+my %kinds = (posix => \&kind_posix, encrypted => \&kind_encrypted);
 
 # pgdr => options of [repo main], pgbackrest => options of [global], reset => CODE(TOOL) empties it,
-# stored => CODE(TOOL).
-my %kinds = (posix => \&kind_posix);
-
-sub is_kind { return exists $kinds{ $_[0] } }
-
+# stored => CODE(TOOL), places => CODE(TOOL).
 sub kind_posix
 {
     my $dir = temp_dir('repo');
@@ -37,6 +37,19 @@ sub kind_posix
         reset      => sub { remove_tree("$dir/$_[0]"); make_path("$dir/$_[0]") },
         stored     => sub { return bytes_below("$dir/$_[0]") },
         places     => sub { return ("$dir/$_[0]") } };
+}
+
+sub kind_encrypted
+{
+    my $repo       = kind_posix();
+    my $passphrase = 'correct horse battery staple';
+    my $file       = temp_dir('passphrase') . '/passphrase';
+    spit($file, "$passphrase\n");
+    chmod 0600, $file;
+    $repo->{pgdr}       = { %{ $repo->{pgdr} }, encryption => 'aes-256-gcm', 'passphrase-file' => $file };
+    $repo->{pgbackrest} = {
+        %{ $repo->{pgbackrest} }, 'repo1-cipher-type' => 'aes-256-cbc', 'repo1-cipher-pass' => $passphrase };
+    return $repo;
 }
 
 # All files below a folder; WAL is left out, whose folders are "wal" and "archive".
@@ -60,12 +73,22 @@ sub contenders
     return (BenchTools::Pgdr->new($repo, $node), BenchTools::PgBackRest->new($repo, $node));
 }
 
-# pgdr with other options of the repository and a name of its own, to be compared with itself.
-sub pgdr_variant
+# Makes the repository one that has N segments before NAME, which is in it: more names of its object.
+sub fill_with_segments
 {
-    my ($kind, $node, $name, %options) = @_;
-    my $repo = $kinds{$kind}->();
-    return BenchTools::Pgdr->new($repo, $node, $name, %options);
+    my ($tool, $name, $n) = @_;
+    my ($repo) = $tool->places;
+    my ($object) = files_below($repo, qr{/$name-[0-9a-f]+[^/]*$}) or die "there is no $name in $repo\n";
+    my $above = dirname(dirname("$repo/$object"));
+    my ($digest) = $object =~ m{/$name(-[^/]+)$};
+    my %made;
+    for my $i (1 .. $n) {
+        my $other  = segment_plus($name, -$i);
+        my $folder = "$above/" . substr $other, 0, 16;
+        make_path($folder) if !$made{$folder}++;
+        link "$repo/$object", "$folder/$other$digest" or die "cannot link $folder/$other$digest: $!\n";
+    }
+    return;
 }
 
 package BenchTools::Pgdr;
@@ -76,22 +99,13 @@ use BenchRun qw(must);
 
 sub new
 {
-    my ($class, $repo, $node, $name, %options) = @_;
+    my ($class, $repo, $node) = @_;
     my $pgdr = Pgdr->new(
-        node => $node, repo => $repo->{pgdr}{url}, global => { jobs => 2 },
-        repo_options => { %{ $repo->{pgdr} }, %options });
-    return bless { name => $name // 'pgdr', repo => $repo, pgdr => $pgdr }, $class;
+        node => $node, repo => $repo->{pgdr}{url}, global => { jobs => 2 }, repo_options => $repo->{pgdr});
+    return bless { repo => $repo, pgdr => $pgdr }, $class;
 }
 
-sub name { return $_[0]{name} }
-
-sub version
-{
-    my ($text) = must(Pgdr::program(), 'version')->{out} =~ /^(.*)$/m;
-    return $text;
-}
-
-sub version_command { return [Pgdr::program(), 'version'] }
+sub name { return 'pgdr' }
 
 sub command
 {
@@ -109,6 +123,7 @@ sub create
 
 sub archive_script { return join(' ', @{ $_[0]->command('archive-push') }) . ' "$1"' }
 sub backup         { return $_[0]->command('backup', '--type=full') }
+sub backup_incremental { return $_[0]->command('backup', '--type=incr') }
 sub restore        { return $_[0]->command('restore', "--to=$_[1]") }
 sub push           { return $_[0]->command('archive-push', $_[1]) }
 
@@ -152,10 +167,8 @@ sub name { return 'pgBackRest' }
 sub version
 {
     chomp(my $text = must($ENV{PGDR_BENCH_PGBACKREST}, 'version')->{out});
-    return $text;
+    return "$text, zstd level 3, bundling, block incremental";
 }
-
-sub version_command { return [$ENV{PGDR_BENCH_PGBACKREST}, 'version'] }
 
 sub command
 {

@@ -2,15 +2,14 @@
  * bench-measure [--tree] RESULT COMMAND [ARGUMENT...]: runs a command and writes one line to the
  * file RESULT:
  *
- *     wall user system max_rss tree_peak status
+ *     wall user system tree_peak status
  *
  * wall, user, system  seconds; the processor time is that of the command and of everything it
  *                     started, also of what it did not wait for
- * max_rss             bytes, the largest single process, as the kernel counted it
  * tree_peak           bytes; with --tree the largest sum over all processes alive at one moment,
  *                     looked at every 10 ms; pages that several share are counted once (PSS).
- * Looking costs the command time, so times and this sum come from different runs. status exit
- * status, or 128 + signal
+ *                     Looking costs the command time: the times of such a run are worth nothing.
+ * status              exit status, or 128 + signal
  */
 #include <errno.h>
 #include <signal.h>
@@ -29,7 +28,6 @@
 
 typedef struct Measured {
     double user, system;
-    long max_rss; /* KiB */
     int status;
 } Measured;
 
@@ -75,8 +73,6 @@ static void account(Measured *m, const struct rusage *u)
 {
     m->user += (double)u->ru_utime.tv_sec + (double)u->ru_utime.tv_usec / 1e6;
     m->system += (double)u->ru_stime.tv_sec + (double)u->ru_stime.tv_usec / 1e6;
-    if (u->ru_maxrss > m->max_rss)
-        m->max_rss = u->ru_maxrss;
 }
 
 /* Waits for the command, and sums up what ends before it. */
@@ -142,7 +138,6 @@ int main(int argc, char **argv)
     unsigned long long peak = watch(pid, tree, &m);
     double wall = now() - begun;
     reap_rest(&m);
-    fprintf(result, "%.6f %.6f %.6f %llu %llu %d\n", wall, m.user, m.system,
-            (unsigned long long)m.max_rss * 1024, peak, m.status);
+    fprintf(result, "%.6f %.6f %.6f %llu %d\n", wall, m.user, m.system, peak, m.status);
     return fclose(result) == 0 ? 0 : 2;
 }
