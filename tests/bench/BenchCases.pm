@@ -148,7 +148,7 @@ sub memory
     say_progress("memory for $what");
     for my $step ([backup => \&backup_turn], [restore => \&restore_turn]) {
         my ($name, $turn) = @$step;
-        my $results = take_turns(2, [map { $turn->($node, $_) } @tools], tree => 1);
+        my $results = take_turns(1, [map { $turn->($node, $_) } @tools], tree => 1);
         delete $_->{stored} for map { @$_ } values %$results;
         BenchReport::table("Memory of a $name of $what", $results, 'pgdr', 'pgBackRest', {});
         BenchReport::verdict("Memory of a $name of $what, MiB", median(map { $_->{tree} } @{ $results->{pgdr} }) / 2**20,
@@ -244,7 +244,7 @@ sub growth
     my %with;
     for my $n (1 .. $most) {
         $node->pgbench(10);
-        must(@{ $tool->backup_incremental });
+        must(@{ $tool->backup });
         $with{$n} = many_backups_turns($tool) if $n == $few || $n == $most;
     }
     for my $what (sort keys %{ $with{$few} }) {

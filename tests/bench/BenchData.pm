@@ -9,7 +9,7 @@ use warnings;
 use BenchRun qw(must tool say_progress);
 use PgNode;
 use TestFile qw(spit files_below);
-use TestRun qw(temp_dir start poll_until time_limit);
+use TestRun qw(temp_dir time_limit);
 
 my $conf = <<'CONF';
 shared_buffers = 256MB
@@ -120,8 +120,8 @@ sub described
     return $node;
 }
 
-# (node, segment names...): N finished segments of pgbench traffic in pg_wal of a stopped server, of
-# a cluster that has had at least BEFORE others.
+# (node, segment names...): N finished segments of pgbench traffic and larger updates in pg_wal of a
+# stopped server, of a cluster that has had at least BEFORE others.
 sub segments
 {
     my ($name, $n, $before) = @_;
@@ -131,12 +131,16 @@ sub segments
     $node->stop;
     $node->must('pg_resetwal', '-D', $node->data_dir, '-l', sprintf '00000001%08X00000001', 1 + $before / 256);
     $node->start;
-    $node->pgbench_init(20);
+    $node->pgbench_init(10);
     archive_with($node, "exec cp \"\$1\" $kept/");
-    my $load = $node->pgbench_start(clients => 4, seconds => time_limit());
-    my $enough = poll_until(sub { my @there = files_below($kept); @there > $n }, "$n segments are finished");
+    my $load = $node->pgbench_start(clients => 2, seconds => time_limit());
+    for (my $i = 0, my @there; @there <= $n; $i++) {
+        # pgbench alone would take long to fill them on a busy machine.
+        $node->query("UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid % 20 = $i % 20");
+        $node->query('CHECKPOINT') if $i % 4 == 0;
+        @there = files_below($kept);
+    }
     $load->stop('TERM');
-    die "there is no traffic\n" if !$enough;
     $node->stop;
     my @names = (files_below($kept))[0 .. $n - 1];
     must('cp', map({ "$kept/$_" } @names), $node->data_dir . '/pg_wal/');

@@ -123,7 +123,6 @@ sub create
 
 sub archive_script { return join(' ', @{ $_[0]->command('archive-push') }) . ' "$1"' }
 sub backup         { return $_[0]->command('backup', '--type=full') }
-sub backup_incremental { return $_[0]->command('backup', '--type=incr') }
 sub restore        { return $_[0]->command('restore', "--to=$_[1]") }
 sub push           { return $_[0]->command('archive-push', $_[1]) }
 
@@ -153,7 +152,7 @@ sub new
         'pg1-user' => 'postgres');
     TestFile::spit("$dir/pgbackrest.conf",
         "[global]\n" . section(%global) . "\n[app]\n" . section(%stanza));
-    return bless { repo => $repo, file => "$dir/pgbackrest.conf" }, $class;
+    return bless { repo => $repo, node => $node, file => "$dir/pgbackrest.conf" }, $class;
 }
 
 sub section
@@ -180,7 +179,8 @@ sub create
 {
     my ($self) = @_;
     $self->{repo}{reset}->('pgbackrest');
-    must(@{ $self->command('stanza-create') });
+    my @how = $self->{node}->is_running ? () : ('--no-online');
+    must(@{ $self->command(@how, 'stanza-create') });
     return;
 }
 
