@@ -83,7 +83,7 @@ MUST_CHECK ErrCode lease_take(Repo *repo, const char *what, const StrList *backu
                               Err *err);
 /* Best effort: a lease lapses by itself. NULL-safe. */
 void lease_release(Lease *lease);
-/* Ids named by live leases, appended, sorted. */
+/* Ids named by live leases, appended, sorted. A lease whose holder died on this machine is none. */
 MUST_CHECK ErrCode lease_backups(Repo *repo, StrList *ret, Err *err);
 
 #endif
