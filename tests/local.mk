@@ -6,3 +6,4 @@ include tests/storage/local.mk
 endif
 include tests/fault/local.mk
 include tests/lib/local.mk
+include tests/bench/local.mk
