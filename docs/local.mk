@@ -3,5 +3,6 @@ EXTRA_DIST += \
 	docs/coding.md \
 	docs/encryption.md \
 	docs/repository-format.md \
+	docs/rescue.py \
 	docs/several-repositories.md \
 	docs/testing.md

@@ -1,5 +1,6 @@
 include tests/lint/local.mk
 include tests/cli/local.mk
+include tests/golden/local.mk
 if HAVE_CMOCKA
 include tests/unit/local.mk
 include tests/storage/local.mk
