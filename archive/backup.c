@@ -12,6 +12,7 @@
 #include "lib/common/file.h"
 #include "lib/common/log.h"
 #include "lib/common/workers.h"
+#include "lib/repo/key_store.h"
 
 #define SUSPECTS_LOGGED 20
 
@@ -277,7 +278,7 @@ static FileEntry entry_of(const Backup *b, const BackupFile *f)
                        .off = f->off,
                        .map_len = f->map_len,
                        .unit = f->unit,
-                       .hash = f->hash};
+                       .small = f->small};
 }
 
 static void manifest_defaults(const Backup *b, ManifestHeader *h)
@@ -360,6 +361,7 @@ static ErrCode backup_commit(Backup *b, Err *err)
     ManifestHeader header AUTO(manifest_header_release) = {.cluster = NULL};
     progress_begin(b->spec->progress, "committing", 0, 0);
     fill_summary(b);
+    TRY(key_put_beside(b->repo, b->id, err));
     TRY(packs_list_put(b->repo, b->id, &b->packs, &b->summary.packs, err));
     TRY(write_manifest(b, &header, err));
     b->summary.stored =

@@ -387,7 +387,7 @@ static ErrCode small_put(CopyWorker *w, BackupFile **files, size_t n, size_t len
         files[i]->pack = pack_writer_number(w->pack);
         files[i]->unit = unit;
         files[i]->off = w->items.at[i].off;
-        files[i]->hash = w->items.at[i].hash;
+        files[i]->small = w->items.at[i].index;
     }
     return ERR_OK;
 }

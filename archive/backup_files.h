@@ -20,8 +20,8 @@ typedef struct BackupFile {
     bool large;           /* copied page by page, through a file map */
     bool dropped;         /* does not belong into the manifest after all */
     uint8_t place;        /* FilePlace */
-    uint32_t pack, unit;
-    uint64_t off, map_len, hash;
+    uint32_t pack, unit, small;
+    uint64_t off, map_len;
 } BackupFile;
 
 typedef struct BackupFiles {

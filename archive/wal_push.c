@@ -1,17 +1,29 @@
 #include "archive/wal_push.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "lib/common/file.h"
 #include "lib/common/log.h"
 
-static ErrCode push_refuse_unfinished(const WalFile *f, const PgControl *control, Err *err)
+/* The server says by a file of its own that it has finished a segment. */
+static bool is_ready(const char *wal_dir, const char *file)
+{
+    char *ready AUTO(mem_freep) = mem_printf("%s/archive_status/%s.ready", wal_dir, file);
+    return access(ready, F_OK) == 0;
+}
+
+static ErrCode push_refuse_unfinished(const WalFile *f, const char *wal_dir,
+                                      const PgControl *control, Err *err)
 {
     if (f->name.kind != WAL_NAME_SEGMENT || f->check.complete ||
         control->state == PG_STATE_IN_ARCHIVE_RECOVERY ||
         control->state == PG_STATE_SHUTDOWNED_IN_RECOVERY)
         return ERR_OK;
     err_set(err, ERR_DAMAGED, "segment %s is not whole: %s", f->file, f->check.why);
+    if (!is_ready(wal_dir, f->file))
+        return err_hint(err, "the server has not given it out for archiving: while it still "
+                             "writes it, 'select pg_switch_wal()' finishes it");
     return err_hint(err,
                     "PostgreSQL has finished this segment, so its file was damaged since; "
                     "check the disk, take a new backup, and only then rename "
@@ -19,18 +31,25 @@ static ErrCode push_refuse_unfinished(const WalFile *f, const PgControl *control
                     f->file);
 }
 
-static ErrCode push_to(const WalPushSpec *spec, unsigned i, const WalFile *f, Compressor *c,
-                       Err *err)
+static ErrCode push_to(const WalPushSpec *spec, unsigned i, const WalFile *f, Err *err)
 {
     Repo *repo AUTO(repo_closep) = NULL;
     WalStored stored;
     WalStore store;
     TRY(spec->repos->open(spec->repos->arg, i, &repo, err));
     wal_store_init(&store, repo, f->system_id, f->seg_size);
-    TRY(wal_file_store(&store, f, c, &stored, err));
+    TRY(wal_file_store(&store, f, &stored, err));
     if (stored == WAL_STORED_AGAIN)
         log_info("%s is in '%s' already, with the same content", f->file, repo_url(repo));
     return ERR_OK;
+}
+
+/* PostgreSQL works in the data directory; a person who types a path may stand elsewhere. */
+static char *push_path(const WalPushSpec *spec)
+{
+    if (spec->path[0] == '/' || access(spec->path, F_OK) == 0)
+        return path_absolute(spec->path);
+    return path_join(spec->data_dir, spec->path);
 }
 
 ErrCode wal_push(const WalPushSpec *spec, Err *err)
@@ -38,20 +57,23 @@ ErrCode wal_push(const WalPushSpec *spec, Err *err)
     PgControl control;
     WalFile f AUTO(wal_file_release) = {.data = NULL};
     TRY(control_read(spec->data_dir, &control, NULL, err));
-    char *path AUTO(mem_freep) =
-        spec->path[0] == '/' ? mem_strdup(spec->path) : path_join(spec->data_dir, spec->path);
+    char *path AUTO(mem_freep) = push_path(spec);
     char *wal_dir AUTO(mem_freep) = path_parent(path);
     const char *file = strrchr(path, '/') + 1;
-    WalFileSpec load = {.path = path, .file = file, .wal_dir = wal_dir, .control = &control};
+    WalFileSpec load = {.path = path,
+                        .file = file,
+                        .wal_dir = wal_dir,
+                        .control = &control,
+                        .level = spec->level,
+                        .threads = spec->threads};
     TRY(wal_file_load(&load, &f, err));
-    TRY(push_refuse_unfinished(&f, &control, err));
+    TRY(push_refuse_unfinished(&f, wal_dir, &control, err));
 
-    Compressor *c AUTO(compressor_freep) = compressor_new(spec->level);
     ErrCode rc = ERR_OK;
     unsigned done = 0;
     for (unsigned i = 0; i < spec->repos->n; i++) {
         Err one = {0};
-        ErrCode got = push_to(spec, i, &f, c, &one);
+        ErrCode got = push_to(spec, i, &f, &one);
         done += got == ERR_OK;
         if (got == ERR_OK)
             continue;

@@ -9,10 +9,11 @@
 #include "catalog/wal_publish.h"
 
 typedef struct WalPushSpec {
-    const char *path;     /* %p: relative to the data directory, or absolute */
+    const char *path;     /* %p: absolute, or relative to the working or the data directory */
     const char *data_dir; /* where global/pg_control is */
     const RepoSource *repos;
-    int level; /* of compression, 0: the default */
+    int level;        /* of compression, 0: the default */
+    unsigned threads; /* 0: one */
 } WalPushSpec;
 
 /*

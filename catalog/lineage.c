@@ -10,16 +10,49 @@ void lineage_release(Lineage *l)
     vec_release(&l->steps);
 }
 
+static void step_insert(Lineage *l, LineageStep step)
+{
+    vec_push(&l->steps, step);
+    for (size_t i = l->steps.n - 1; i > 0 && l->steps.at[i - 1].tli > step.tli; i--) {
+        LineageStep swap = l->steps.at[i - 1];
+        l->steps.at[i - 1] = l->steps.at[i];
+        l->steps.at[i] = swap;
+    }
+}
+
 ErrCode lineage_add(Lineage *l, uint32_t tli, const char *text, size_t len, Err *err)
 {
     LineageStep step = {.tli = tli};
     if (timeline_parse_history(tli, text, len, &step.path, err) != ERR_OK)
         return err_wrap(err, "the history of timeline %u", tli);
-    vec_push(&l->steps, step);
-    for (size_t i = l->steps.n - 1; i > 0 && l->steps.at[i - 1].tli > tli; i--) {
-        LineageStep swap = l->steps.at[i - 1];
-        l->steps.at[i - 1] = l->steps.at[i];
-        l->steps.at[i] = swap;
+    step_insert(l, step);
+    return ERR_OK;
+}
+
+static bool paths_equal(const TimelinePath *a, const TimelinePath *b)
+{
+    for (size_t i = 0; i < a->n && a->n == b->n; i++)
+        if (a->at[i].tli != b->at[i].tli || a->at[i].until != b->at[i].until)
+            return false;
+    return a->n == b->n;
+}
+
+ErrCode lineage_merge(Lineage *l, const Lineage *other, Err *err)
+{
+    for (size_t i = 0; i < other->steps.n; i++) {
+        const LineageStep *theirs = &other->steps.at[i], *ours = NULL;
+        for (size_t k = 0; k < l->steps.n && !ours; k++)
+            if (l->steps.at[k].tli == theirs->tli)
+                ours = &l->steps.at[k];
+        if (ours && !paths_equal(&ours->path, &theirs->path))
+            return err_set(err, ERR_CONFLICT,
+                           "two repositories hold different histories of timeline %u", theirs->tli);
+        if (ours)
+            continue;
+        LineageStep step = {.tli = theirs->tli};
+        for (size_t k = 0; k < theirs->path.n; k++)
+            vec_push(&step.path, theirs->path.at[k]);
+        step_insert(l, step);
     }
     return ERR_OK;
 }
@@ -90,6 +123,15 @@ uint32_t lineage_latest(const Lineage *l, uint32_t tli)
     uint32_t latest = tli;
     for (size_t i = 0; i < l->steps.n; i++)
         if (l->steps.at[i].tli > latest && timeline_step(&l->steps.at[i].path, tli))
+            latest = l->steps.at[i].tli;
+    return latest;
+}
+
+uint32_t lineage_latest_at(const Lineage *l, uint32_t tli, Lsn lsn)
+{
+    uint32_t latest = tli;
+    for (size_t i = 0; i < l->steps.n; i++)
+        if (l->steps.at[i].tli > latest && timeline_contains(&l->steps.at[i].path, tli, lsn))
             latest = l->steps.at[i].tli;
     return latest;
 }

@@ -6,7 +6,7 @@
 
 #include "lib/pg/timeline.h"
 #include "lib/pg/wal_name.h"
-#include "lib/repo/wal_store.h"
+#include "lib/repo/wal_object.h"
 
 typedef struct LineageStep {
     uint32_t tli;
@@ -26,9 +26,12 @@ MUST_CHECK ErrCode lineage_add(Lineage *l, uint32_t tli, const char *text, size_
 /* The path that ends on `tli`. A timeline without a history file is a path of its own when it is
  * 1; else ERR_NOT_FOUND. */
 MUST_CHECK ErrCode lineage_path(const Lineage *l, uint32_t tli, TimelinePath *ret, Err *err);
+/* Adds what another repository knows. ERR_CONFLICT when they tell a timeline's path differently. */
+MUST_CHECK ErrCode lineage_merge(Lineage *l, const Lineage *other, Err *err);
 /* The timeline that PostgreSQL's "latest" means for a server on `tli`: the newest one whose path
- * goes over it. */
+ * goes over it; for one that has come to `lsn` there: the newest whose path goes through that. */
 uint32_t lineage_latest(const Lineage *l, uint32_t tli);
+uint32_t lineage_latest_at(const Lineage *l, uint32_t tli, Lsn lsn);
 /* A timeline that no other one continues: its path is one of the ways that recovery can take. */
 bool lineage_is_leaf(const Lineage *l, uint32_t tli);
 /* The next timeline number nobody has taken. */

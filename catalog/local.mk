@@ -3,6 +3,7 @@ catalog_libcatalog_a_SOURCES = \
 	catalog/backups.c catalog/backups.h \
 	catalog/lineage.c catalog/lineage.h \
 	catalog/target.c catalog/target.h \
+	catalog/wal_copy.c catalog/wal_copy.h \
 	catalog/wal_index.c catalog/wal_index.h \
 	catalog/wal_publish.c catalog/wal_publish.h \
 	catalog/wal_walk.c catalog/wal_walk.h \

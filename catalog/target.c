@@ -7,6 +7,10 @@
 #include "lib/common/bytes.h"
 #include "lib/common/workers.h"
 
+/* Segments read behind the point, for the first transaction that is left out, and for those that a
+ * clock set back put there although their time lies before the target. */
+#define LOOK_ON 16
+
 typedef struct Resolver {
     WalStore *store;
     const TimelinePath *path;
@@ -15,9 +19,10 @@ typedef struct Resolver {
     TargetPoint point;
     XactEnd last; /* the last transaction's end seen, in LSN order */
     bool has_last;
-    bool found;    /* the point is known; what follows is only looked at for warnings */
-    TimeUs newest; /* latest time seen in any record: WAL is known to reach this far */
-    Lsn end;       /* the WAL seen so far ends here */
+    bool found; /* the point is known; what follows is only looked at for what the plan shows */
+    unsigned looked_on; /* segments read since then */
+    TimeUs newest;      /* latest time seen in any record: WAL is known to reach this far */
+    Lsn end;            /* the WAL seen so far ends here */
     uint64_t next_xid;
     StrList names; /* all restore points of the wanted name, in words */
     Lsn name_lsn, name_end;
@@ -266,9 +271,44 @@ static ErrCode find_lsn(Resolver *r, const WalStep *step, Err *err)
     return ERR_OK;
 }
 
+/* What had ended when a segment began. */
+typedef struct LastEnd {
+    XactEnd xact;
+    bool known;
+} LastEnd;
+
+/* The transactions of the segment have all been seen; those behind the one that contains the
+ * subtransaction are taken back. */
+static ErrCode see_subxact(Resolver *r, const WalStep *step, const WalIndex *x, LastEnd before,
+                           Err *err)
+{
+    XactEnd e;
+    bool found;
+    size_t i = 0;
+    TRY(find_subxact(r, step, &e, &found, err));
+    if (!found)
+        return ERR_OK;
+    r->last = before.xact;
+    r->has_last = before.known;
+    for (; i < x->xacts.n && x->xacts.at[i].lsn < e.lsn; i++) {
+        if (x->xacts.at[i].lsn < r->backup->start_lsn)
+            continue;
+        r->last = x->xacts.at[i];
+        r->has_last = true;
+    }
+    TRY(see_xid(r, &e, err));
+    if (!r->point.first_out.known && i + 1 < x->xacts.n)
+        r->point.first_out = target_xact(&x->xacts.at[i + 1]);
+    if (!r->point.warning[0])
+        snprintf(r->point.warning, sizeof(r->point.warning),
+                 "%u is a subtransaction of transaction %u", (uint32_t)r->spec->xid, e.xid);
+    return ERR_OK;
+}
+
 static ErrCode see_segment(Resolver *r, const WalStep *step, const WalIndex *x, Err *err)
 {
     size_t i = 0, k = 0;
+    const LastEnd before = {.xact = r->last, .known = r->has_last};
     const Lsn seg_end = step->start + r->store->seg_size;
     if (r->spec->type == TARGET_LSN && !r->found && r->spec->lsn < seg_end)
         TRY(find_lsn(r, step, err));
@@ -294,17 +334,8 @@ static ErrCode see_segment(Resolver *r, const WalStep *step, const WalIndex *x, 
         }
         TRY(see_xact(r, e, err));
     }
-    if (r->spec->type == TARGET_XID && !r->found && x->has_subxacts) {
-        XactEnd e;
-        bool found;
-        TRY(find_subxact(r, step, &e, &found, err));
-        if (found) {
-            TRY(see_xid(r, &e, err));
-            if (!r->point.warning[0])
-                snprintf(r->point.warning, sizeof(r->point.warning),
-                         "%u is a subtransaction of transaction %u", (uint32_t)r->spec->xid, e.xid);
-        }
-    }
+    if (r->spec->type == TARGET_XID && !r->found && x->has_subxacts)
+        TRY(see_subxact(r, step, x, before, err));
     r->end = x->ends;
     return ERR_OK;
 }
@@ -312,15 +343,16 @@ static ErrCode see_segment(Resolver *r, const WalStep *step, const WalIndex *x, 
 /* --- the walk --- */
 
 /* Whether there is nothing more to learn. */
-static bool seen_enough(const Resolver *r, Lsn seg_end)
+static bool seen_enough(Resolver *r, Lsn seg_end)
 {
     switch (r->spec->type) {
     case TARGET_IMMEDIATE:
         return seg_end >= r->backup->stop_lsn;
     case TARGET_TIME:
+        return r->found && r->looked_on++ == LOOK_ON;
     case TARGET_XID:
     case TARGET_LSN:
-        return r->found;
+        return r->found && (r->point.first_out.known || r->looked_on++ == LOOK_ON);
     case TARGET_LATEST:
     case TARGET_NAME: /* the name may be used a second time */
         return false;
@@ -335,34 +367,61 @@ static ErrCode wal_missing(const Resolver *r, const char *file, Err *err)
             "cannot go beyond " LSN_FMT,
             file, repo_url(r->store->repo), r->backup->id, LSN_ARG(r->end));
     char when[TIME_TEXT_LEN];
-    if (!r->newest)
-        return err->code;
-    return err_hint(err,
-                    "archive the segment if a server still has it; else choose a target no "
-                    "later than '%s'",
-                    time_format_utc(r->newest, true, when));
+    if (r->has_last && r->last.time > r->backup->stop_time)
+        return err_hint(err,
+                        "archive the segment if a server still has it; else choose a time before "
+                        "'%s'",
+                        time_format_utc(r->last.time, true, when));
+    return err_hint(err, "archive the segment if a server still has it; else --type=immediate "
+                         "restores the backup as it is");
+}
+
+/* One segment further. *ret_done: there is nothing more to read, or to learn. */
+static ErrCode walk_step(Resolver *r, WalWalk *walk, bool *unfinished, bool *ret_done, Err *err)
+{
+    WalStep step;
+    WalWalkEnd end;
+    WalIndex x AUTO(wal_index_release) = {.start = 0};
+    *ret_done = true;
+    TRY(wal_walk_next(walk, &step, &end, err));
+    if (end == WALK_HOLE || (*unfinished && end == WALK_STEP))
+        return wal_missing(r, step.file, err);
+    if (end == WALK_END)
+        return ERR_OK;
+    TRY(wal_walk_index(walk, &step, &x, err));
+    TRY(see_segment(r, &step, &x, err));
+    *unfinished = !step.finished && x.ends < step.start + r->store->seg_size;
+    *ret_done = seen_enough(r, step.start + r->store->seg_size);
+    return cancel_check(err);
+}
+
+/* Behind the point nothing is needed: what is wrong there is no reason to refuse. */
+static bool is_reached_already(Resolver *r, const Err *err)
+{
+    if (err->code == ERR_CANCELLED)
+        return false;
+    if (r->spec->type == TARGET_NAME && r->names.n) {
+        snprintf(r->point.warning, sizeof(r->point.warning),
+                 "whether the name is used a second time cannot be seen: %.300s", err->message);
+        return true;
+    }
+    return r->found;
 }
 
 static ErrCode resolver_walk(Resolver *r, Err *err)
 {
     WalWalk *walk AUTO(wal_walk_freep) = wal_walk_new(r->store, r->path, r->backup->start_lsn);
-    bool unfinished = false;
-    for (;;) {
-        WalStep step;
-        WalWalkEnd end;
-        WalIndex x AUTO(wal_index_release) = {.start = 0};
-        TRY(wal_walk_next(walk, &step, &end, err));
-        if (end == WALK_HOLE || (unfinished && end == WALK_STEP))
-            return wal_missing(r, step.file, err);
-        if (end == WALK_END)
+    bool unfinished = false, done = false;
+    while (!done) {
+        Err why = {0};
+        if (walk_step(r, walk, &unfinished, &done, &why) == ERR_OK)
+            continue;
+        if (is_reached_already(r, &why))
             return ERR_OK;
-        TRY(wal_walk_index(walk, &step, &x, err));
-        TRY(see_segment(r, &step, &x, err));
-        unfinished = !step.finished && x.ends < step.start + r->store->seg_size;
-        if (seen_enough(r, step.start + r->store->seg_size))
-            return ERR_OK;
-        TRY(cancel_check(err));
+        *err = why;
+        return why.code;
     }
+    return ERR_OK;
 }
 
 static ErrCode behind_the_end(const Resolver *r, Err *err)

@@ -195,7 +195,7 @@ static void append_packed(Buf *sections, uint8_t type, const Buf *raw)
 static ErrCode find_packed(const Buf *table, uint8_t type, Buf *raw, bool *ret_there, Err *err)
 {
     Slice section;
-    TRY(table_section(table, type, &section, err));
+    TRY(table_find(table, type, &section, err));
     *ret_there = section.data != NULL;
     if (!section.data)
         return ERR_OK;

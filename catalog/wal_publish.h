@@ -13,13 +13,15 @@
 #include "catalog/wal_index.h"
 #include "lib/pg/control.h"
 #include "lib/pg/wal_name.h"
-#include "lib/repo/wal_store.h"
+#include "lib/repo/wal_object.h"
 
 typedef struct WalFileSpec {
     const char *path;         /* where the file is */
     const char *file;         /* its name in pg_wal */
     const char *wal_dir;      /* where its .history is looked for; may be NULL */
     const PgControl *control; /* of the server that it must belong to */
+    int level;                /* of compression, 0: the default */
+    unsigned threads;         /* 0: one */
 } WalFileSpec;
 
 typedef struct WalFile {
@@ -30,7 +32,8 @@ typedef struct WalFile {
     uint8_t *data; /* the content; on the heap, or mapped */
     size_t len;
     bool mapped;
-    bool is_segment; /* a segment or .partial: `check` and `index` are set */
+    WalPieces pieces; /* digested and compressed */
+    bool is_segment;  /* a segment or .partial: `check` and `index` are set */
     WalSegmentCheck check;
     WalIndex index;
 } WalFile;
@@ -55,12 +58,10 @@ typedef enum WalStored {
  * is frozen: nothing later of it is taken or trusted until an operator has resolved it. The same
  * error for any file of a frozen timeline.
  */
-MUST_CHECK ErrCode wal_file_store(WalStore *store, const WalFile *f, Compressor *c, WalStored *ret,
-                                  Err *err);
+MUST_CHECK ErrCode wal_file_store(WalStore *store, const WalFile *f, WalStored *ret, Err *err);
 
 /* Keeps a file that must not become part of its timeline, under orphan/. */
-MUST_CHECK ErrCode wal_file_store_orphan(WalStore *store, const WalFile *f, Compressor *c,
-                                         Err *err);
+MUST_CHECK ErrCode wal_file_store_orphan(WalStore *store, const WalFile *f, Err *err);
 
 /* ERR_CONFLICT, saying what to do, when the timeline is frozen at or before `segno`. */
 MUST_CHECK ErrCode wal_check_frozen(WalStore *store, uint32_t tli, uint64_t segno, Err *err);

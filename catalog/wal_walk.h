@@ -10,7 +10,7 @@
 #include "catalog/wal_index.h"
 #include "lib/pg/timeline.h"
 #include "lib/pg/wal_name.h"
-#include "lib/repo/wal_store.h"
+#include "lib/repo/wal_object.h"
 
 typedef struct WalWalk WalWalk;
 

@@ -90,9 +90,10 @@ static ErrCode way_window(Way *way, size_t first, size_t *ret_next, Err *err)
         vec_push(&steps, step);
         w.timeline = step.tli;
     }
-    if (rc == ERR_CONFLICT)
-        rc = ERR_OK; /* two contents: it ends before them; verify names them */
-    else if (rc == ERR_OK && end == WALK_HOLE)
+    if (rc == ERR_CONFLICT) { /* two contents: it ends before them */
+        snprintf(w.conflict, sizeof(w.conflict), "%.*s", (int)sizeof(w.conflict) - 1, err->message);
+        rc = ERR_OK;
+    } else if (rc == ERR_OK && end == WALK_HOLE)
         snprintf(w.missing, sizeof(w.missing), "%s", step.file);
     if (rc == ERR_OK && steps.n)
         rc = window_end(walk, &steps, &w, err);

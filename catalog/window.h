@@ -11,10 +11,11 @@
 typedef struct RecoveryWindow {
     uint32_t timeline; /* on which it ends */
     Lsn from_lsn, to_lsn;
-    TimeUs from_time, to_time;  /* to_time 0: no record there tells a time */
-    StrList backups;            /* ids, oldest first */
-    char missing[WAL_NAME_MAX]; /* the segment whose absence ends it; "" when the archive ends there
-                                 */
+    TimeUs from_time, to_time; /* to_time 0: no record there tells a time */
+    StrList backups;           /* ids, oldest first */
+    /* The segment whose absence ends it; "" when the archive ends there, or `conflict` says why. */
+    char missing[WAL_NAME_MAX];
+    char conflict[160]; /* "" unless two contents of one segment end it */
 } RecoveryWindow;
 typedef VEC(RecoveryWindow) RecoveryWindows;
 void recovery_windows_release(RecoveryWindows *w);

@@ -1,6 +1,7 @@
 #include "cli/cli.h"
 
 #include <errno.h>
+#include <pwd.h>
 #include <string.h>
 
 #include "cli/display.h"
@@ -242,9 +243,24 @@ void cli_progress_end(Cli *cli UNUSED)
     display_end();
 }
 
+void cli_explain(Err *err)
+{
+    if (err->code != ERR_ACCESS || err->hint[0] || geteuid() == 0)
+        return;
+    const struct passwd *pw = getpwuid(geteuid());
+    err_hint(err,
+             "pgdr runs as %s: is that the server's user, and may it enter the directories above?",
+             pw ? pw->pw_name : "a user without a name");
+}
+
 int cli_doubt_status(void)
 {
     return access("standby.signal", F_OK) == 0 ? 1 : EXIT_DOUBT;
+}
+
+bool cli_in_recovery(void)
+{
+    return access("standby.signal", F_OK) == 0 || access("recovery.signal", F_OK) == 0;
 }
 
 static int exit_status(const Cli *cli, ErrCode rc)
@@ -260,6 +276,8 @@ int cli_finish(Cli *cli, ErrCode rc, Err *err)
 {
     cli_progress_end(cli);
     if (rc != ERR_OK) {
+        out_flush(&cli->out); /* what was found comes before what it means */
+        cli_explain(err);
         log_err(LOG_ERROR, err);
         out_error(&cli->out, err);
     }

@@ -83,6 +83,9 @@ const char *opt_cluster(const Cli *cli);
 void cli_progress_begin(Cli *cli);
 void cli_progress_end(Cli *cli);
 
+/* Adds a hint to an error about rights that has none: whom pgdr runs as. */
+void cli_explain(Err *err);
+
 /*
  * The exit status of restore_command when it cannot be sure: PostgreSQL takes 1 to 125 for "this
  * WAL does not exist" and ends recovery, so it is above that; but on a standby, which asks again
@@ -92,6 +95,8 @@ void cli_progress_end(Cli *cli);
  */
 #define EXIT_DOUBT 254
 int cli_doubt_status(void);
+/* Whether a server in recovery started this: the current directory has its signal file. */
+bool cli_in_recovery(void);
 
 /* --- for main() --- */
 

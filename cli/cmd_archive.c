@@ -1,11 +1,13 @@
 /* pgdr archive-push and archive-get: archive_command and restore_command. */
 
 #include <string.h>
+#include <unistd.h>
 
 #include "archive/wal_push.h"
 #include "cli/cli.h"
 #include "cli/cluster.h"
 #include "cli/repos.h"
+#include "lib/common/file.h"
 #include "restore/wal_get.h"
 
 ErrCode cmd_archive_push(Cli *cli, Err *err)
@@ -16,25 +18,46 @@ ErrCode cmd_archive_push(Cli *cli, Err *err)
     WalPushSpec spec = {.path = cli->args[0],
                         .data_dir = data_dir,
                         .repos = &repos,
-                        .level = (int)opt_int(cli, OPT_COMPRESS_LEVEL)};
+                        .level = (int)opt_int(cli, OPT_COMPRESS_LEVEL),
+                        .threads = cli_jobs(cli)};
     TRY(wal_push(&spec, err));
     json_object_set_new(out_doc(&cli->out), "archived", out_json_text(cli->args[0]));
     return ERR_OK;
 }
 
+/* The data directory in whose pg_wal the destination lies, or NULL: pg_rewind works from anywhere,
+ * on any data directory. The caller frees. */
+static char *data_dir_of(const char *destination)
+{
+    char *wal_dir AUTO(mem_freep) = path_parent(destination);
+    char *data_dir AUTO(mem_freep) = path_parent(wal_dir);
+    char *control AUTO(mem_freep) = path_join(data_dir, "global/pg_control");
+    size_t len = strlen(wal_dir);
+    if (len < 6 || strcmp(wal_dir + len - 6, "pg_wal") != 0 || access(control, F_OK) != 0)
+        return NULL;
+    return steal_ptr(&data_dir);
+}
+
 static ErrCode archive_get(Cli *cli, const TimelinePath *path, Err *err)
 {
-    char *data_dir AUTO(mem_freep) = NULL;
+    char *data_dir AUTO(mem_freep) = data_dir_of(cli->args[1]);
     char *spool AUTO(mem_freep) = NULL;
     WalGetAnswer answer;
-    TRY(cli_data_dir(cli, &data_dir, err));
+    Lsn target_end = 0;
+    if (opt_given(cli, OPT_TARGET_END))
+        TRY(lsn_parse(opt_text(cli, OPT_TARGET_END), &target_end, err));
+    if (!data_dir)
+        TRY(cli_data_dir(cli, &data_dir, err));
     RepoSource repos = cli_repo_source(cli);
     spool = mem_printf("%s/%s", opt_text(cli, OPT_SPOOL), opt_cluster(cli));
     WalGetSpec spec = {.file = cli->args[0],
                        .to = cli->args[1],
                        .data_dir = data_dir,
+                       .recovering = cli_in_recovery(),
                        .path = path->n ? path : NULL,
+                       .target_end = target_end,
                        .spool = spool,
+                       .threads = cli_jobs(cli),
                        .repos = &repos};
     TRY(wal_get(&spec, &answer, err));
     json_object_set_new(out_doc(&cli->out), "found", json_boolean(answer == WAL_GET_FOUND));

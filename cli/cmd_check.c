@@ -8,6 +8,7 @@
 #include "cli/cli.h"
 #include "cli/cluster.h"
 #include "cli/repos.h"
+#include "cli/restore_command.h"
 #include "lib/common/workers.h"
 #include "lib/repo/publish.h"
 
@@ -38,8 +39,9 @@ static void check_failed(Check *c, const char *name, const char *problem, const 
     out_finding(&c->cli->out, &f);
 }
 
-static void check_failed_err(Check *c, const char *name, const Err *err)
+static void check_failed_err(Check *c, const char *name, Err *err)
 {
+    cli_explain(err);
     check_failed(c, name, err->message, err->hint);
 }
 
@@ -83,19 +85,24 @@ static bool setting_is(const char *value, const char *what)
 static void check_archive_command(Check *c)
 {
     const PgServer *s = &c->server;
+    const char *command = s->archive_command ? s->archive_command : "";
+    char *set AUTO(mem_freep) = archive_command_line(c->cli);
     if (setting_is(s->archive_mode, "off")) {
-        check_failed(c, "archive_mode", "archive_mode = off: no WAL is archived",
-                     "set archive_mode = on, and restart the server");
+        char *hint AUTO(mem_freep) = mem_printf(
+            "set archive_mode = on and %s in postgresql.conf, and restart the server", set);
+        check_failed(c, "archive_mode", "archive_mode = off: no WAL is archived", hint);
         return;
     }
-    const char *command = s->archive_command ? s->archive_command : "";
     if (s->archive_library && *s->archive_library)
         check_add(c, "archive_library", true, s->archive_library);
     else if (strstr(command, "archive-push"))
         check_add(c, "archive_command", true, command);
-    else
+    else {
+        char *hint AUTO(mem_freep) =
+            mem_printf("set %s in postgresql.conf, and reload the server", set);
         check_failed(c, "archive_command", "archive_command does not call 'pgdr archive-push'",
-                     "set archive_command = 'pgdr archive-push %p', and reload the server");
+                     hint);
+    }
 }
 
 static void check_settings(Check *c)
@@ -247,6 +254,7 @@ ErrCode cmd_check(Cli *cli, Err *err)
     pg_server_release(&c.server);
     json_object_set_new(out_doc(&cli->out), "ok", json_boolean(c.failed == 0));
     if (c.failed)
-        return err_set(err, ERR_FINDINGS, "%zu checks failed", c.failed);
+        return err_set(err, ERR_FINDINGS, "%zu of %zu checks failed", c.failed,
+                       json_array_size(c.checks));
     return ERR_OK;
 }

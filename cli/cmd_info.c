@@ -40,7 +40,7 @@ static void show_windows(Cli *cli, const RecoveryWindows *windows)
         snprintf(tli, sizeof(tli), "%u", w->timeline);
         snprintf(n, sizeof(n), "%zu", w->backups.n);
         char *why AUTO(mem_freep) =
-            *w->missing ? mem_printf("%s is missing", w->missing) : mem_strdup("");
+            *w->missing ? mem_printf("%s is missing", w->missing) : mem_strdup(w->conflict);
         out_table_row(&table, time_format_utc(w->from_time, false, from),
                       time_format_utc(w->to_time, false, to), lsn_format(w->from_lsn, from_lsn),
                       lsn_format(w->to_lsn, to_lsn), tli, n, why, NULL);
@@ -63,6 +63,7 @@ static json_t *windows_json(const RecoveryWindows *windows)
         json_object_set_new(j, "from_lsn", json_string(lsn_format(w->from_lsn, from)));
         json_object_set_new(j, "to_lsn", json_string(lsn_format(w->to_lsn, to)));
         json_object_set_new(j, "missing", *w->missing ? json_string(w->missing) : json_null());
+        json_object_set_new(j, "conflict", *w->conflict ? out_json_text(w->conflict) : json_null());
         json_object_set_new(j, "backups", ids);
         json_array_append_new(all, j);
     }

@@ -1,30 +1,50 @@
 /* pgdr init: makes every configured repository, or checks that it fits. */
 
+#include <errno.h>
+#include <pwd.h>
 #include <sys/stat.h>
 
 #include "cli/cli.h"
+#include "cli/passphrase.h"
 #include "cli/repos.h"
+#include "lib/common/file.h"
 
-/* A repository made by root is of no use to the server's own user. */
-static void warn_owner(const Cli *cli, const char *url)
+/* What root makes is to belong to the server's own user, who archives to it. */
+static ErrCode make_for_owner(const Cli *cli, const char *url, Err *err)
 {
-    struct stat data, repo;
+    struct stat data, there;
     if (geteuid() != 0 || !opt_given(cli, OPT_DATA_DIRECTORY) ||
-        stat(opt_text(cli, OPT_DATA_DIRECTORY), &data) != 0 || stat(url, &repo) != 0 ||
-        data.st_uid == repo.st_uid)
-        return;
-    log_line(LOG_WARN, "chown -R to the owner of the data directory",
-             "'%s' belongs to root: the "
-             "server cannot archive to it",
-             url);
+        stat(opt_text(cli, OPT_DATA_DIRECTORY), &data) != 0)
+        return ERR_OK;
+    bool existed = stat(url, &there) == 0;
+    if (!existed) {
+        char *parent AUTO(mem_freep) = path_parent(url);
+        TRY(dir_make(parent, 0755, err));
+        TRY(dir_make(url, 0750, err));
+        if (chown(url, data.st_uid, data.st_gid) != 0)
+            return err_errno(err, errno, "cannot set the owner of '%s'", url);
+    } else if (there.st_uid != data.st_uid) {
+        const struct passwd *pw = getpwuid(data.st_uid);
+        char *hint AUTO(mem_freep) =
+            mem_printf("chown -R %s '%s'", pw ? pw->pw_name : "OWNER-OF-THE-DATA-DIRECTORY", url);
+        log_line(LOG_WARN, hint,
+                 "'%s' does not belong to the server's user: it cannot archive to it", url);
+    }
+    return ERR_OK;
 }
 
 static ErrCode init_one(Cli *cli, size_t i, json_t *list, Err *err)
 {
+    Passphrase passphrase AUTO(passphrase_release) = {.text = NULL};
     Storage *storage;
     Repo *repo AUTO(repo_closep) = NULL;
     RepoSpec spec = cli_repo_spec(cli, i, NULL);
     bool existed;
+    TRY(passphrase_of_repo(cli, i, &passphrase, err));
+    KeySecret secret = passphrase_secret(&passphrase);
+    spec.secret = passphrase_given(&passphrase) ? &secret : NULL;
+    if (opt_repo_text(cli, i, OPT_URL)[0] == '/')
+        TRY(make_for_owner(cli, opt_repo_text(cli, i, OPT_URL), err));
     TRY(cli_storage_open(cli, i, true, &storage, err));
     TRY(repo_init(storage, &spec, &repo, &existed, err));
     const char *url = repo_url(repo);
@@ -34,7 +54,6 @@ static ErrCode init_one(Cli *cli, size_t i, json_t *list, Err *err)
         log_info("repository '%s' is made in '%s'", repo->name, url);
     json_array_append_new(list, json_pack("{s:s,s:o,s:b}", "name", repo->name, "url",
                                           out_json_text(url), "existed", existed));
-    warn_owner(cli, url);
     return ERR_OK;
 }
 

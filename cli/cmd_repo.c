@@ -47,8 +47,10 @@ ErrCode cmd_repo_ls(Cli *cli, Err *err)
     TRY(cli_storage_open(cli, 0, false, &storage, err));
     out_table_columns(&l.table, "NAME", ">SIZE", "TIME", NULL);
     ErrCode rc = storage_list(storage, &list, err);
-    if (rc == ERR_OK)
+    if (rc == ERR_OK && json_array_size(l.objects))
         out_table_print(&l.table, &cli->out);
+    else if (rc == ERR_OK)
+        out_text(&cli->out, "there is nothing below '%s'\n", prefix);
     out_table_release(&l.table);
     return rc;
 }
@@ -63,7 +65,9 @@ ErrCode cmd_repo_get(Cli *cli, Err *err)
     TRY(cli_storage_open(cli, 0, false, &storage, err));
     for (uint64_t off = 0;;) {
         StorageRead read = {.off = off, .len = PIECE, .data = buf_reserve(&piece, PIECE)};
-        TRY(storage_get(storage, name, &read, err));
+        if (storage_get(storage, name, &read, err) != ERR_OK)
+            return err->code != ERR_NOT_FOUND ? err->code
+                                              : err_hint(err, "'pgdr repo ls' shows what is there");
         TRY(out_bytes(&cli->out, read.data, read.got, err));
         off += read.got;
         if (off >= read.size || !read.got)

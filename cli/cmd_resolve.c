@@ -6,7 +6,7 @@
 #include "catalog/wal_publish.h"
 #include "cli/cli.h"
 #include "cli/repos.h"
-#include "lib/repo/wal_store.h"
+#include "lib/repo/wal_object.h"
 
 typedef struct Resolve {
     Cli *cli;
@@ -42,9 +42,10 @@ static ErrCode move_to_orphan(WalStore *store, const WalFound *f, Err *err)
     WalMeta meta;
     TRY(wal_read(store, f, &data, &meta, &table, err));
     ObjectWriter *w AUTO(object_writer_freep) = object_writer_new(8 * MIB);
-    Compressor *c AUTO(compressor_freep) = compressor_new(0);
+    WalPieces pieces AUTO(wal_pieces_release) = {.at = NULL};
+    wal_pieces_make(&pieces, data.data, data.len, 0);
     char *name AUTO(mem_freep) = wal_orphan_name(store, meta.host, f->file, f->digest);
-    TRY(wal_object_build(store, w, c, name, &meta, data.data, NULL, err));
+    TRY(wal_object_build(store, w, name, &meta, &pieces, NULL, err));
     ErrCode rc = wal_put(store, w, name, STORAGE_CREATE, err);
     if (rc != ERR_OK && rc != ERR_EXISTS)
         return rc;
@@ -115,6 +116,7 @@ ErrCode cmd_repo_resolve(Cli *cli, Err *err)
 {
     Repo *repo AUTO(repo_closep) = NULL;
     StrList systems AUTO(str_list_release) = {0};
+    bool any_name = false;
     TRY(cli_repo_open(cli, 0, opt_cluster(cli), &repo, err));
     Resolve r = {.cli = cli,
                  .repo = repo,
@@ -130,9 +132,12 @@ ErrCode cmd_repo_resolve(Cli *cli, Err *err)
         if (!wal_system_parse(systems.at[i], &id, &size) ||
             wal_name_parse(r.file, size).kind == WAL_NAME_OTHER)
             continue;
+        any_name = true;
         wal_store_init(&store, repo, id, size);
         TRY(resolve_in(&r, &store, err));
     }
+    if (!r.found && !any_name)
+        return err_set(err, ERR_USAGE, "'%s' is not the name of a WAL file", r.file);
     if (!r.found)
         return err_set(err, ERR_NOT_FOUND, "there is no %s of cluster '%s' in '%s'", r.file,
                        repo->cluster, repo_url(repo));

@@ -1,6 +1,7 @@
 /* pgdr restore */
 
 #include <inttypes.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -66,10 +67,16 @@ static ErrCode target_from_options(const Cli *cli, TargetSpec *t, Err *err)
         return err_set(err, ERR_USAGE, "more than one target is given");
     *t = (TargetSpec){.exclusive = opt_bool(cli, OPT_TARGET_EXCLUSIVE)};
     bool plain = strcmp(type, "latest") == 0 || strcmp(type, "immediate") == 0;
-    if (plain && (given || t->exclusive))
-        return err_set(err, ERR_USAGE, "--type=%s takes no target", type);
-    if (!plain && !given)
-        return err_set(err, ERR_USAGE, "--type=%s needs --target", type);
+    if (plain && (given || t->exclusive)) {
+        err_set(err, ERR_USAGE, "--type=%s takes no target", type);
+        return err_hint(err,
+                        "say of which kind it is: --target-time, --target-lsn, --target-xid or "
+                        "--target-name");
+    }
+    if (!plain && !given) {
+        err_set(err, ERR_USAGE, "--type=%s needs --target", type);
+        return err_hint(err, "--target-%s=... says both at once", type);
+    }
     if (plain) {
         t->type = strcmp(type, "latest") == 0 ? TARGET_LATEST : TARGET_IMMEDIATE;
         return ERR_OK;
@@ -191,6 +198,7 @@ static json_t *plan_json(const RestoreSpec *spec, const RestorePlan *p)
     for (size_t i = 0; i < p->warnings.n; i++)
         json_array_append_new(warn, out_json_text(p->warnings.at[i]));
     json_object_set_new(j, "reachable", json_true());
+    json_object_set_new(j, "repository", json_string(spec->repo->name));
     json_object_set_new(j, "backup", json_string(p->backup.id));
     json_object_set_new(j, "target", json_string(target_format(&spec->target, text)));
     json_object_set_new(j, "timeline", json_integer(p->path.at[p->path.n - 1].tli));
@@ -230,13 +238,14 @@ static void show_plan(Cli *cli, const RestoreSpec *spec, const RestorePlan *p)
     out_text(out, "  %-14s %s\n", "recover to", target_format(&spec->target, text));
     show_xact(cli, "last in", &p->point.last_in);
     show_xact(cli, "first out", &p->point.first_out);
-    out_text(out, "  %-14s %u, WAL " LSN_FMT " to " LSN_FMT ", %" PRIu64 " segments\n", "timeline",
+    out_text(out, "  %-14s %u, WAL " LSN_FMT " to " LSN_FMT ", %" PRIu64 " segment%s\n", "timeline",
              p->path.at[p->path.n - 1].tli, LSN_ARG(p->wal_from), LSN_ARG(p->wal_to),
-             p->wal_segments);
+             p->wal_segments, p->wal_segments == 1 ? "" : "s");
     out_text(out, "  %-14s %s in %" PRIu64 " files (%s free)\n", "write",
              size_format(p->bytes, size), p->files, size_format(p->free_bytes, free_bytes));
     out_text(out, "  %-14s %s%s\n", "to", spec->to,
-             p->dir_state == TARGET_DIR_CLUSTER
+             p->refusal.code ? ""
+             : p->dir_state == TARGET_DIR_CLUSTER
                  ? ", REPLACING the cluster there (its WAL is saved first)"
              : p->dir_state == TARGET_DIR_INTERRUPTED ? ", continuing an interrupted restore"
                                                       : "");
@@ -284,6 +293,53 @@ static json_t *result_json(const RestoreResult *r)
                      (json_int_t)r->rescued.tails, "orphans", (json_int_t)r->rescued.orphans);
 }
 
+static bool has_file(const char *dir, const char *name)
+{
+    char *path AUTO(mem_freep) = path_join(dir, name);
+    return access(path, F_OK) == 0;
+}
+
+/* What was written so far stays, and --delta goes on with it. */
+static void hint_begun(const RestoreSpec *spec, Err *err)
+{
+    if (err->hint[0] || !has_file(spec->to, RESTORE_MARKER))
+        return;
+    if (err->code == ERR_DAMAGED)
+        err_hint(err, "'pgdr verify' says which backups are whole; the same command with "
+                      "--backup=ID --delta takes another one");
+    else
+        err_hint(err, "the same command with --delta goes on from here");
+}
+
+/* The restored server is not this process's to start; how, depends on where its settings are. */
+static void show_start(Cli *cli, const RestoreSpec *spec, const RestorePlan *plan)
+{
+    struct stat st;
+    Output *out = &cli->out;
+    Buf start AUTO(buf_release) = {0};
+    char *base AUTO(mem_freep) = path_join(spec->to, "base");
+    const struct passwd *pw = geteuid() == 0 && stat(base, &st) == 0 ? getpwuid(st.st_uid) : NULL;
+    char *bin AUTO(mem_freep) =
+        mem_printf("/usr/lib/postgresql/%d/bin", plan->backup.pg_version_num / 10000);
+    if (pw)
+        buf_printf(&start, "sudo -u %s ", pw->pw_name);
+    buf_printf(&start, "%s%spg_ctl start", has_file(bin, "pg_ctl") ? bin : "",
+               has_file(bin, "pg_ctl") ? "/" : "");
+    out_text(out, " Start PostgreSQL to replay the WAL");
+    if (has_file(spec->to, "postgresql.conf"))
+        out_text(out, ":\n  %s -D '%s'\n", buf_str(&start), spec->to);
+    else if (!spec->is_clone)
+        out_text(out, ", in the way it is always started (Debian: systemctl start "
+                      "postgresql).\n");
+    else
+        out_text(
+            out,
+            ". Its postgresql.conf is not in the data directory and so not in the backup; "
+            "with a\ncopy of it in CONF:\n  %s -D CONF -o \"-c data_directory='%s' -c port=PORT "
+            "-c external_pid_file=\"\n",
+            buf_str(&start), spec->to);
+}
+
 static ErrCode carry_out(Cli *cli, const RestoreSpec *spec, const RestorePlan *plan, Err *err)
 {
     RestoreResult r AUTO(restore_result_release) = {.files = 0};
@@ -292,24 +348,91 @@ static ErrCode carry_out(Cli *cli, const RestoreSpec *spec, const RestorePlan *p
     cli_progress_begin(cli);
     ErrCode rc = restore_run(spec, plan, cli_jobs(cli), &cli->progress, &r, err);
     cli_progress_end(cli);
-    if (rc != ERR_OK)
+    if (rc != ERR_OK) {
+        hint_begun(spec, err);
         return rc;
+    }
     json_object_set_new(out_doc(&cli->out), "result", result_json(&r));
     for (size_t i = 0; i < r.dropped.n; i++)
         log_info("the setting %s of a former restore is removed from postgresql.auto.conf",
                  r.dropped.at[i]);
-    out_text(&cli->out,
-             "\nRestored %s in %s. Start PostgreSQL to replay the WAL:\n  pg_ctl -D '%s' start\n",
-             size_format(r.bytes, size), duration_format(r.elapsed, took), spec->to);
+    out_text(&cli->out, "\nRestored %s in %s.", size_format(r.bytes, size),
+             duration_format(r.elapsed, took));
+    show_start(cli, spec, plan);
     return ERR_OK;
 }
 
-static ErrCode plan_and_run(Cli *cli, RestoreSpec *spec, Err *err)
+/* --- with several repositories --- */
+
+typedef VEC(Repo *) OpenRepos;
+
+static void open_repos_release(OpenRepos *r)
+{
+    for (size_t i = 0; i < r->n; i++)
+        repo_close(r->at[i]);
+    vec_release(r);
+}
+
+/* A repository that does not answer does not keep the others from serving. */
+static ErrCode open_repos(Cli *cli, OpenRepos *ret, Err *err)
+{
+    ErrCode rc = ERR_OK;
+    for (size_t i = 0; i < opt_repos(cli); i++) {
+        Repo *repo = NULL;
+        Err one = {0};
+        if (cli_repo_open(cli, i, opt_cluster(cli), &repo, &one) == ERR_OK) {
+            vec_push(ret, repo);
+            continue;
+        }
+        if (opt_repos(cli) > 1)
+            log_err(LOG_WARN, &one);
+        if (rc == ERR_OK)
+            *err = one;
+        rc = err->code;
+    }
+    return ret->n ? ERR_OK : rc;
+}
+
+/* The first repository that leads to the target; the reasons of the others are told. */
+static ErrCode plan_over(RestoreSpec *spec, const OpenRepos *repos, RestorePlan *plan, Err *err)
+{
+    ErrCode rc = ERR_OK;
+    for (size_t i = 0; i < repos->n; i++) {
+        Err one = {0};
+        spec->repo = repos->at[i];
+        if (restore_plan_make(spec, plan, &one) == ERR_OK)
+            return ERR_OK;
+        if (repos->n > 1)
+            log_line(LOG_INFO, one.hint, "repository '%s': %s", spec->repo->name, one.message);
+        if (rc == ERR_OK)
+            *err = one;
+        rc = err->code;
+    }
+    return rc;
+}
+
+/* Those that have the same backup stand by for what cannot be read. */
+static void chain_fallbacks(const OpenRepos *repos, Repo *first, const char *backup_id)
+{
+    Repo *last = first;
+    for (size_t i = 0; i < repos->n; i++) {
+        BackupStates states AUTO(backup_states_release) = {0};
+        Err err = {0};
+        if (repos->at[i] == first ||
+            backup_states_read(repos->at[i], backup_id, &states, &err) != ERR_OK || !states.n ||
+            !backup_exists(&states.at[0]))
+            continue;
+        last->fallback = repos->at[i];
+        last = repos->at[i];
+    }
+}
+
+static ErrCode plan_and_run(Cli *cli, RestoreSpec *spec, const OpenRepos *repos, Err *err)
 {
     RestorePlan plan AUTO(restore_plan_release) = {.bytes = 0};
     cli_progress_begin(cli);
     progress_begin(&cli->progress, "planning", 0, 0);
-    ErrCode rc = restore_plan_make(spec, &plan, err);
+    ErrCode rc = plan_over(spec, repos, &plan, err);
     cli_progress_end(cli);
     if (rc != ERR_OK) {
         json_object_set_new(
@@ -317,17 +440,21 @@ static ErrCode plan_and_run(Cli *cli, RestoreSpec *spec, Err *err)
             json_pack("{s:b,s:o}", "reachable", 0, "reason", out_json_text(err->message)));
         return rc;
     }
+    chain_fallbacks(repos, spec->repo, plan.backup.id);
     json_object_set_new(out_doc(&cli->out), "plan", plan_json(spec, &plan));
     show_plan(cli, spec, &plan);
+    if (plan.refusal.code) {
+        *err = plan.refusal;
+        return err->code;
+    }
     return opt_bool(cli, OPT_DRY_RUN) ? ERR_OK : carry_out(cli, spec, &plan, err);
 }
 
 ErrCode cmd_restore(Cli *cli, Err *err)
 {
-    Repo *repo AUTO(repo_closep) = NULL;
+    OpenRepos repos AUTO(open_repos_release) = {0};
     RestoreSpec spec AUTO(spec_release) = {.delta = false};
     TRY(spec_from_options(cli, &spec, err));
-    TRY(cli_repo_open(cli, 0, opt_cluster(cli), &repo, err));
-    spec.repo = repo;
-    return plan_and_run(cli, &spec, err);
+    TRY(open_repos(cli, &repos, err));
+    return plan_and_run(cli, &spec, &repos, err);
 }

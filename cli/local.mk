@@ -29,15 +29,19 @@ pgdr_SOURCES = \
 	cli/cmd_backup.c \
 	cli/cmd_check.c \
 	cli/cmd_config.c \
+	cli/cmd_copy.c \
 	cli/cmd_help.c \
 	cli/cmd_info.c \
 	cli/cmd_init.c \
+	cli/cmd_keygen.c \
+	cli/cmd_rekey.c \
 	cli/cmd_repo.c \
 	cli/cmd_resolve.c \
 	cli/cmd_restore.c \
 	cli/cmd_verify.c \
 	cli/cmd_version.c \
 	cli/main.c \
+	cli/passphrase.c cli/passphrase.h \
 	cli/repos.c cli/repos.h \
 	cli/restore_command.c cli/restore_command.h \
 	cli/show_backup.c cli/show_backup.h

@@ -1,7 +1,9 @@
 #include "cli/repos.h"
 
 #include <string.h>
+#include <unistd.h>
 
+#include "cli/passphrase.h"
 #include "lib/storage/drivers.h"
 
 /* A repository is given a minute to come back; what takes longer is told. */
@@ -9,15 +11,24 @@ static const RetrySpec retries = {.attempts = 6,
                                   .first_pause = US_PER_SECOND / 4,
                                   .longest_pause = 10 * US_PER_SECOND,
                                   .total = 60 * US_PER_SECOND};
+/* A standby asks again by itself; it must not be kept from being promoted, when it asks four times
+ * in a row. */
+static const RetrySpec retries_of_standby = {.attempts = 3,
+                                             .first_pause = US_PER_SECOND / 4,
+                                             .longest_pause = US_PER_SECOND,
+                                             .total = 2 * US_PER_SECOND};
 
 ErrCode cli_storage_open(const Cli *cli, size_t i, bool create, Storage **ret, Err *err)
 {
     const char *url = opt_repo_text(cli, i, OPT_URL);
     Storage *s = NULL;
-    if (strncmp(url, "s3://", 5) == 0)
-        return err_set(err, ERR_CONFIG, "'%s': this pgdr has no driver for S3", url);
+    if (strncmp(url, "s3://", 5) == 0) {
+        err_set(err, ERR_CONFIG, "this version of pgdr cannot store in S3 ('%s')", url);
+        return err_hint(err, "set url in [repo %s] to a directory", opt_repo_name(cli, i));
+    }
     TRY(storage_posix_new(&s, url, create, err));
-    s = storage_retry_new(s, &retries);
+    bool standby = cli->id == CMD_ARCHIVE_GET && access("standby.signal", F_OK) == 0;
+    s = storage_retry_new(s, standby ? &retries_of_standby : &retries);
     if (opt_taken(cli, OPT_MAX_RATE) && opt_given(cli, OPT_MAX_RATE))
         s = storage_throttle_new(s, opt_size(cli, OPT_MAX_RATE));
     *ret = s;
@@ -34,8 +45,12 @@ RepoSpec cli_repo_spec(const Cli *cli, size_t i, const char *cluster)
 
 ErrCode cli_repo_open(const Cli *cli, size_t i, const char *cluster, Repo **ret, Err *err)
 {
+    Passphrase passphrase AUTO(passphrase_release) = {.text = NULL};
     Storage *storage;
     RepoSpec spec = cli_repo_spec(cli, i, cluster);
+    TRY(passphrase_of_repo(cli, i, &passphrase, err));
+    KeySecret secret = passphrase_secret(&passphrase);
+    spec.secret = passphrase_given(&passphrase) ? &secret : NULL;
     TRY(cli_storage_open(cli, i, false, &storage, err));
     return repo_open(storage, &spec, ret, err);
 }

@@ -1,5 +1,6 @@
 #include "cli/restore_command.h"
 
+#include <ctype.h>
 #include <string.h>
 
 #include "lib/common/file.h"
@@ -33,6 +34,44 @@ static char *own_path(void)
         return mem_strdup("pgdr");
     path[n] = '\0';
     return mem_strdup(path);
+}
+
+static bool is_plain(const char *text)
+{
+    for (; *text; text++)
+        if (!isalnum((unsigned char)*text) && !strchr("/._-+,:@", *text))
+            return false;
+    return true;
+}
+
+static void append_word(Buf *out, const char *text)
+{
+    if (is_plain(text))
+        buf_append_str(out, text);
+    else
+        append_quoted(out, text);
+}
+
+char *archive_command_line(const Cli *cli)
+{
+    const Settings *s = cli->settings;
+    Buf out AUTO(buf_release) = {0};
+    char *self AUTO(mem_freep) = own_path();
+    append_word(&out, self);
+    if (s->file_exists && strcmp(s->file, CONFIG_PATH) != 0) {
+        char *config AUTO(mem_freep) = path_absolute(s->file);
+        buf_append_str(&out, " --config=");
+        append_word(&out, config);
+    }
+    if (s->clusters.n != 1)
+        buf_printf(&out, " --cluster=%s", opt_cluster(cli));
+    buf_append_str(&out, " archive-push %p");
+    Buf line AUTO(buf_release) = {0};
+    buf_append_str(&line, "archive_command = '");
+    for (const char *p = buf_str(&out); *p; p++)
+        buf_printf(&line, *p == '\'' ? "''" : "%c", *p);
+    buf_append_u8(&line, '\'');
+    return mem_strdup(buf_str(&line));
 }
 
 static bool comes_with_this_call(const Value *v)

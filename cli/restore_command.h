@@ -1,7 +1,7 @@
 #ifndef PGDR_CLI_RESTORE_COMMAND_H
 #define PGDR_CLI_RESTORE_COMMAND_H
 
-/* The restore_command that restore writes: this program, with the settings this call was given. */
+/* What PostgreSQL is to call: this program, with the settings this call was given. */
 
 #include "cli/cli.h"
 
@@ -12,5 +12,8 @@
  * caller frees.
  */
 char *restore_command_make(const Cli *cli);
+
+/* "archive_command = '/usr/bin/pgdr archive-push %p'", a line for postgresql.conf; caller frees. */
+char *archive_command_line(const Cli *cli);
 
 #endif

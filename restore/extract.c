@@ -11,6 +11,7 @@
 #include "lib/common/log.h"
 #include "lib/common/workers.h"
 #include "restore/file_writer.h"
+#include "restore/target_dir.h"
 
 #define RANGE_RAW (128 * MIB) /* of one file, for one worker */
 #define WRITE_SIZE (1 * MIB)
@@ -334,7 +335,9 @@ static ErrCode make_link(Extract *x, const char *path, const FileEntry *e, Err *
     const char *to = x->spec->link_target ? x->spec->link_target(x->spec->arg, e->path) : NULL;
     char old[4096];
     to = to ? to : e->link;
-    TRY(dir_make(to, x->header->dir_mode, err));
+    TRY(data_dir_make(to, x->header->dir_mode, err));
+    if (chmod(to, x->header->dir_mode) != 0)
+        return err_errno(err, errno, "cannot set the mode of '%s'", to);
     Owner o = owner_of(x, e);
     if (x->spec->owners && chown(to, o.uid, o.gid) != 0)
         return err_errno(err, errno, "cannot set the owner of '%s'", to);
@@ -479,7 +482,9 @@ ErrCode extract_run(const ExtractSpec *spec, ExtractResult *ret, Err *err)
     Batch batch = {.job = NULL};
     TRY(manifest_reader_open(spec->repo, spec->backup_id, spec->manifest, &x.manifest, err));
     x.header = manifest_reader_header(x.manifest);
-    TRY(packs_list_get(spec->repo, spec->backup_id, NULL, &x.own, err));
+    if (packs_list_get(spec->repo, spec->backup_id, NULL, &x.own, err) != ERR_OK &&
+        !repo_falls_back(spec->repo, err)) /* without it tables are checked by themselves */
+        return err->code;
     x.tables = pack_tables_new(spec->repo, TABLES_MEMORY, find_own, &x);
     x.maps = map_pack_reader_new(spec->repo, find_own, &x);
     WorkersSpec pool = {.n = spec->jobs,

@@ -5,6 +5,7 @@
 
 #include "catalog/lineage.h"
 #include "lib/common/file.h"
+#include "restore/plan_timeline.h"
 
 void restore_plan_release(RestorePlan *p)
 {
@@ -37,35 +38,6 @@ static ErrCode no_backup(const RestoreSpec *spec, const BackupList *list, Err *e
     return err_hint(err, "'pgdr info' lists what there is");
 }
 
-static ErrCode choose_path(const RestoreSpec *spec, const Lineage *lineage,
-                           const BackupSummary *newest, TimelinePath *ret, Err *err)
-{
-    uint32_t tli = newest->timeline;
-    if (spec->timeline == TIMELINE_LATEST)
-        tli = lineage_latest(lineage, newest->timeline);
-    else if (spec->timeline == TIMELINE_NUMBER)
-        tli = spec->timeline_number;
-    return lineage_path(lineage, tli, ret, err);
-}
-
-/* On the way, and of the same system: an upgraded or newly initialised cluster of the same name
- * begins again on timeline 1. */
-static bool on_path(const RestorePlan *plan, const BackupSummary *b)
-{
-    return b->system_id == plan->system_id && b->wal_segment_size == plan->wal_segment_size &&
-           timeline_contains(&plan->path, b->timeline, b->stop_lsn);
-}
-
-/* Whether a backup may serve the target, by what its summary alone tells. */
-static bool may_serve(const TargetSpec *t, const BackupSummary *b)
-{
-    if (t->type == TARGET_TIME)
-        return b->stop_time <= t->time;
-    if (t->type == TARGET_LSN)
-        return b->stop_lsn <= t->lsn;
-    return true;
-}
-
 static ErrCode copy_summary(Repo *repo, const BackupSummary *b, BackupSummary *ret, Err *err)
 {
     return summary_get(repo, b->id, ret, err);
@@ -92,9 +64,9 @@ static ErrCode too_early_for_all(const RestoreSpec *spec, const BackupList *list
     const BackupSummary *first = NULL, *elsewhere = NULL;
     for (size_t i = 0; i < backup_count(list); i++) {
         const BackupSummary *b = backup_at(list, i);
-        if (on_path(plan, b))
+        if (plan_on_path(plan, b))
             first = first ? first : b;
-        else if (may_serve(&spec->target, b))
+        else if (plan_may_serve(&spec->target, b))
             elsewhere = b;
     }
     if (!first) {
@@ -113,31 +85,50 @@ static ErrCode too_early_for_all(const RestoreSpec *spec, const BackupList *list
     return err_hint(err, "nothing earlier can be restored from this repository");
 }
 
+/* The oldest backup on the way that finds the target. Behind a hole in the WAL only a younger one
+ * can; when none does, the hole is the reason. */
+static ErrCode search_from_oldest(const RestoreSpec *spec, const BackupList *list,
+                                  RestorePlan *plan, const BackupSummary **ret, Err *err)
+{
+    Err hole = {0};
+    for (size_t i = 0; i < backup_count(list); i++) {
+        Err why = {0};
+        *ret = backup_at(list, i);
+        if (!plan_on_path(plan, *ret))
+            continue;
+        ErrCode rc = resolve(spec, *ret, plan, &why);
+        if (rc == ERR_OK)
+            return rc;
+        if (rc == ERR_WAL_MISSING && !hole.code)
+            hole = why;
+        if (rc == ERR_WAL_MISSING)
+            continue;
+        if (rc == ERR_REFUSED || hole.code)
+            break;
+        *err = why;
+        return rc;
+    }
+    if (!hole.code)
+        return too_early_for_all(spec, list, plan, err);
+    *err = hole;
+    return hole.code;
+}
+
 /*
- * Names and transactions tell nothing about where they lie: the oldest backup on the way finds
- * them, and then the newest backup before that point is taken.
+ * Names and transactions tell nothing about where they lie: an old backup finds them, and then the
+ * newest backup before that point is taken.
  */
 static ErrCode resolve_by_search(const RestoreSpec *spec, const BackupList *list, RestorePlan *plan,
                                  Err *err)
 {
-    const BackupSummary *best = NULL;
-    for (size_t i = 0; i < backup_count(list) && !best; i++)
-        if (on_path(plan, backup_at(list, i)))
-            best = backup_at(list, i);
-    if (!best)
-        return too_early_for_all(spec, list, plan, err);
-    ErrCode rc = resolve(spec, best, plan, err);
-    if (rc == ERR_REFUSED)
-        return too_early_for_all(spec, list, plan, err);
-    if (rc != ERR_OK)
-        return rc;
+    const BackupSummary *best;
+    TRY(search_from_oldest(spec, list, plan, &best, err));
     for (size_t i = backup_count(list); i-- > 0;) {
         const BackupSummary *b = backup_at(list, i);
-        if (!on_path(plan, b) || b->stop_lsn > plan->point.end || b == best)
+        if (!plan_on_path(plan, b) || b->stop_lsn > plan->point.end || b == best)
             continue;
         Err why = {0};
-        rc = resolve(spec, b, plan, &why);
-        if (rc == ERR_OK)
+        if (resolve(spec, b, plan, &why) == ERR_OK)
             return ERR_OK;
         break;
     }
@@ -150,7 +141,7 @@ static ErrCode resolve_newest(const RestoreSpec *spec, const BackupList *list, R
 {
     for (size_t i = backup_count(list); i-- > 0;) {
         const BackupSummary *b = backup_at(list, i);
-        if (!on_path(plan, b) || !may_serve(&spec->target, b))
+        if (!plan_on_path(plan, b) || !plan_may_serve(&spec->target, b))
             continue;
         ErrCode rc = resolve(spec, b, plan, err);
         if (rc != ERR_REFUSED)
@@ -169,7 +160,7 @@ static ErrCode choose_backup(const RestoreSpec *spec, const BackupList *list, Re
                     spec->repo->cluster, repo_url(spec->repo));
             return err_hint(err, "'pgdr info' lists what there is");
         }
-        if (!on_path(plan, b))
+        if (!plan_on_path(plan, b))
             return err_set(err, ERR_UNREACHABLE,
                            "backup %s on timeline %u does not lie on the way "
                            "to timeline %u",
@@ -199,7 +190,7 @@ static ErrCode plan_target(const RestoreSpec *spec, RestorePlan *plan, Err *err)
     if (spec->backup_id)
         newest = backup_find(&list, spec->backup_id);
     for (size_t i = backup_count(&list); i-- > 0 && !newest;)
-        if (may_serve(&spec->target, backup_at(&list, i)))
+        if (plan_may_serve(&spec->target, backup_at(&list, i)))
             newest = backup_at(&list, i);
     if (!newest && backup_count(&list))
         newest = backup_at(&list, backup_count(&list) - 1);
@@ -209,8 +200,15 @@ static ErrCode plan_target(const RestoreSpec *spec, RestorePlan *plan, Err *err)
     plan->wal_segment_size = newest->wal_segment_size;
     store_of(spec, newest, &store);
     TRY(lineage_read(&store, &lineage, err));
-    TRY(choose_path(spec, &lineage, newest, &plan->path, err));
-    TRY(choose_backup(spec, &list, plan, err));
+    TRY(plan_choose_path(spec, &lineage, &list, newest, plan, err));
+    ErrCode rc = choose_backup(spec, &list, plan, err);
+    bool other = false;
+    if (rc == ERR_UNREACHABLE)
+        TRY(plan_choose_younger(spec, &lineage, &list, plan, &other, err));
+    if (other)
+        rc = choose_backup(spec, &list, plan, err);
+    if (rc != ERR_OK)
+        return rc;
     if (plan->point.warning[0])
         vec_push(&plan->warnings, mem_strdup(plan->point.warning));
     return ERR_OK;
@@ -218,9 +216,10 @@ static ErrCode plan_target(const RestoreSpec *spec, RestorePlan *plan, Err *err)
 
 /* --- directories --- */
 
-static ErrCode plan_directory(const RestoreSpec *spec, RestorePlan *plan, Err *err)
+static ErrCode directory_check(const RestoreSpec *spec, const RestorePlan *plan, Err *err)
 {
-    TRY(target_dir_look(spec->to, &plan->dir_state, err));
+    if (plan->dir_state != TARGET_DIR_ABSENT && plan->dir_state != TARGET_DIR_EMPTY)
+        TRY(target_dir_check_stopped(spec->to, err));
     switch (plan->dir_state) {
     case TARGET_DIR_ABSENT:
     case TARGET_DIR_EMPTY:
@@ -241,7 +240,34 @@ static ErrCode plan_directory(const RestoreSpec *spec, RestorePlan *plan, Err *e
         err_set(err, ERR_REFUSED, "a restore into '%s' was interrupted", spec->to);
         return err_hint(err, "add --delta to continue it: what is there already is kept");
     }
+    return ERR_OK;
+}
+
+static ErrCode plan_directory(const RestoreSpec *spec, RestorePlan *plan, Err *err)
+{
+    TRY(target_dir_look(spec->to, &plan->dir_state, err));
+    Err why = {0};
+    ErrCode rc = directory_check(spec, plan, &why);
+    if (rc == ERR_REFUSED)
+        plan->refusal = why;
+    else if (rc != ERR_OK)
+        *err = why;
+    if (rc != ERR_OK && rc != ERR_REFUSED)
+        return rc;
     return dir_free_space(spec->to, &plan->free_bytes, err);
+}
+
+static void check_identity(const RestoreSpec *spec, RestorePlan *plan)
+{
+    if (plan->dir_state != TARGET_DIR_CLUSTER || plan->refusal.code)
+        return;
+    uint64_t there = target_dir_system_id(spec->to);
+    if (!there || there == plan->backup.system_id)
+        return;
+    err_set(&plan->refusal, ERR_REFUSED,
+            "'%s' holds another cluster: its system identifier is %llu, the backup's is %llu",
+            spec->to, (unsigned long long)there, (unsigned long long)plan->backup.system_id);
+    err_hint(&plan->refusal, "restore into an empty directory with --to");
 }
 
 static const char *mapping_for(const RestoreSpec *spec, uint32_t oid, const char *from)
@@ -293,7 +319,7 @@ static ErrCode plan_tablespaces(const RestoreSpec *spec, RestorePlan *plan, cons
                                .to = mem_strdup(to ? to : m->path),
                                .mapped = to != NULL};
         vec_push(&plan->tablespaces, t);
-        if (*m->path)
+        if (*m->path && !plan->refusal.code)
             TRY(check_tablespace(spec, plan, &t, err));
     }
     for (size_t i = 0; i < spec->mappings.n; i++) {
@@ -325,7 +351,7 @@ static ErrCode plan_replayed_tablespaces(const RestoreSpec *spec, RestorePlan *p
         for (size_t k = 0; k < plan->tablespaces.n && !known; k++)
             known =
                 !plan->tablespaces.at[k].mapped && strcmp(plan->tablespaces.at[k].to, e->text) == 0;
-        if (!is_free && !known &&
+        if (!is_free && !known && !plan->refusal.code &&
             !(spec->delta && link_leads_to(spec, (uint32_t)e->number, e->text))) {
             err_set(err, ERR_REFUSED,
                     "replay will create tablespace %llu in '%s', which is not "
@@ -349,15 +375,16 @@ static ErrCode plan_sizes(const RestoreSpec *spec, RestorePlan *plan, Err *err)
     TRY(manifest_reader_open(spec->repo, plan->backup.id, &plan->backup.manifest, &m, err));
     const ManifestHeader *h = manifest_reader_header(m);
     plan->bytes = h->bytes;
-    plan->files = h->files;
+    plan->files = plan->backup.files;
     TRY(plan_tablespaces(spec, plan, h, err));
     uint32_t size = plan->backup.wal_segment_size;
     plan->wal_from = plan->backup.start_lsn;
     plan->wal_to = plan->point.end;
     plan->wal_segments = wal_segno_before(plan->wal_to, size) - wal_segno(plan->wal_from, size) + 1;
     /* A tablespace on another filesystem makes this too strict; the disk says so in the end. */
-    if (plan->bytes > plan->free_bytes && plan->dir_state != TARGET_DIR_CLUSTER &&
-        plan->dir_state != TARGET_DIR_INTERRUPTED && !plan->tablespaces.n) {
+    if (plan->bytes > plan->free_bytes && !plan->refusal.code &&
+        plan->dir_state != TARGET_DIR_CLUSTER && plan->dir_state != TARGET_DIR_INTERRUPTED &&
+        !plan->tablespaces.n) {
         char need[TIME_TEXT_LEN], have[TIME_TEXT_LEN];
         err_set(err, ERR_NO_SPACE, "the backup has %s, the filesystem of '%s' has %s free",
                 size_format(plan->bytes, need), spec->to, size_format(plan->free_bytes, have));
@@ -371,6 +398,7 @@ ErrCode restore_plan_make(const RestoreSpec *spec, RestorePlan *ret, Err *err)
     RestorePlan plan AUTO(restore_plan_release) = {.bytes = 0};
     TRY(plan_directory(spec, &plan, err));
     TRY(plan_target(spec, &plan, err));
+    check_identity(spec, &plan);
     TRY(plan_sizes(spec, &plan, err));
     TRY(plan_replayed_tablespaces(spec, &plan, err));
     *ret = plan;
@@ -382,5 +410,9 @@ char *restore_command_of(const RestoreSpec *spec, const RestorePlan *plan)
 {
     Buf path AUTO(buf_release) = {0};
     timeline_path_format(&plan->path, &path);
-    return mem_printf("%s --timeline-path=%s %%f \"%%p\"", spec->restore_command, buf_str(&path));
+    char *end AUTO(mem_freep) =
+        plan->point.to_end ? mem_strdup("")
+                           : mem_printf(" --target-end=" LSN_FMT, LSN_ARG(plan->point.end));
+    return mem_printf("%s --timeline-path=%s%s %%f \"%%p\"", spec->restore_command, buf_str(&path),
+                      end);
 }

@@ -48,6 +48,7 @@ typedef struct RestorePlan {
     TimelinePath path;
     TargetPoint point;
     TargetDirState dir_state;
+    Err refusal; /* why the directory must not be written as asked; code ERR_OK: it may */
     VEC(PlannedTablespace) tablespaces;
     StrList to_make;       /* directories that replay of CREATE TABLESPACE needs */
     uint64_t bytes, files; /* to be restored */
@@ -59,8 +60,10 @@ typedef struct RestorePlan {
 void restore_plan_release(RestorePlan *p);
 
 /*
- * ERR_UNREACHABLE, ERR_WAL_MISSING: the target cannot be reached, and why. ERR_REFUSED: the target
- * directory is in the way. ERR_NOT_FOUND: no such backup.
+ * ERR_UNREACHABLE, ERR_WAL_MISSING: the target cannot be reached, and why. ERR_NOT_FOUND: no such
+ * backup. A target directory that is in the way (a server runs in it, it holds something else, or
+ * a cluster and --delta was not given) does not keep the plan from being made, since it is worth
+ * seeing: plan->refusal then says why it cannot be carried out.
  */
 MUST_CHECK ErrCode restore_plan_make(const RestoreSpec *spec, RestorePlan *ret, Err *err);
 

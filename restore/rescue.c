@@ -12,7 +12,6 @@ typedef struct Rescue {
     Repo *repo;
     uint64_t system_id;
     char *wal_dir;
-    Compressor *compressor;
     RescueResult result;
 } Rescue;
 
@@ -50,7 +49,7 @@ static bool control_from_any(const Rescue *r, const StrList *names, PgControl *r
 static ErrCode rescue_orphan(Rescue *r, WalStore *store, const WalFile *f, Err *err)
 {
     log_warn("%s in '%s' differs from what is archived: kept under orphan/", f->file, r->wal_dir);
-    TRY(wal_file_store_orphan(store, f, r->compressor, err));
+    TRY(wal_file_store_orphan(store, f, err));
     r->result.orphans++;
     return ERR_OK;
 }
@@ -110,7 +109,7 @@ static ErrCode rescue_loaded(Rescue *r, const WalFile *f, Err *err)
         return rescue_orphan(r, &store, f, err);
     if (f->name.kind == WAL_NAME_SEGMENT && !f->check.complete)
         return rescue_tail(r, &store, f, err);
-    rc = wal_file_store(&store, f, r->compressor, &stored, err);
+    rc = wal_file_store(&store, f, &stored, err);
     if (rc == ERR_CONFLICT) /* its timeline is frozen */
         return rescue_orphan(r, &store, f, err);
     if (rc == ERR_OK) {
@@ -166,7 +165,6 @@ ErrCode rescue_wal(Repo *repo, const char *data_dir, uint64_t system_id, RescueR
 {
     Rescue r = {.repo = repo, .system_id = system_id};
     r.wal_dir = path_join(data_dir, "pg_wal");
-    r.compressor = compressor_new(0);
     ErrCode rc = rescue_all(&r, err);
     if (rc != ERR_OK)
         err_hint(err,
@@ -175,6 +173,5 @@ ErrCode rescue_wal(Repo *repo, const char *data_dir, uint64_t system_id, RescueR
                  r.wal_dir);
     *ret = r.result;
     free(r.wal_dir);
-    compressor_free(r.compressor);
     return rc;
 }

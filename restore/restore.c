@@ -50,30 +50,11 @@ static char *in_target(const Restore *r, const char *name)
 
 /* --- the old cluster --- */
 
-static ErrCode check_old_identity(const Restore *r, Err *err)
-{
-    PgControl old;
-    Err why = {0};
-    if (control_read(r->spec->to, &old, NULL, &why) != ERR_OK) {
-        log_info("the pg_control of '%s' cannot be read (%s)", r->spec->to, why.message);
-        return ERR_OK;
-    }
-    if (old.system_id == r->plan->backup.system_id)
-        return ERR_OK;
-    err_set(err, ERR_REFUSED,
-            "'%s' holds another cluster: its system identifier is %llu, the "
-            "backup's is %llu",
-            r->spec->to, (unsigned long long)old.system_id,
-            (unsigned long long)r->plan->backup.system_id);
-    return err_hint(err, "restore into an empty directory with --to");
-}
-
 static ErrCode save_old(Restore *r, Err *err)
 {
     if (r->plan->dir_state != TARGET_DIR_CLUSTER)
         return ERR_OK;
     TRY(target_dir_check_stopped(r->spec->to, err));
-    TRY(check_old_identity(r, err));
     return rescue_wal(r->spec->repo, r->spec->to, r->plan->backup.system_id, &r->result.rescued,
                       err);
 }
@@ -156,7 +137,7 @@ static ErrCode prepare_directory(Restore *r, Err *err)
 {
     char *control AUTO(mem_freep) = in_target(r, CONTROL);
     char *text AUTO(mem_freep) = mem_printf("%s\n", r->plan->backup.id);
-    TRY(dir_make(r->spec->to, 0700, err));
+    TRY(data_dir_make(r->spec->to, 0700, err));
     r->marker = in_target(r, RESTORE_MARKER);
     TRY(file_replace(r->marker, text, strlen(text), 0600, err));
     if (!restore_destroys(r->plan))
@@ -208,6 +189,21 @@ static ErrCode write_owned(const Restore *r, const char *name, const void *data,
         return ERR_OK;
     if (chown(path, st.st_uid, st.st_gid) != 0)
         return err_errno(err, errno, "cannot set the owner of '%s'", path);
+    return ERR_OK;
+}
+
+/* The server refuses a data directory that is not its own, or that others may enter; what was
+ * there, empty, may be either. */
+static ErrCode own_directory(const Restore *r, const char *dir, Err *err)
+{
+    struct stat st;
+    char *like AUTO(mem_freep) = in_target(r, "base");
+    if (stat(like, &st) != 0)
+        return err_errno(err, errno, "cannot look at '%s'", like);
+    if (geteuid() == 0 && chown(dir, st.st_uid, st.st_gid) != 0)
+        return err_errno(err, errno, "cannot set the owner of '%s'", dir);
+    if (chmod(dir, st.st_mode & 07777) != 0)
+        return err_errno(err, errno, "cannot set the mode of '%s'", dir);
     return ERR_OK;
 }
 
@@ -315,13 +311,9 @@ static ErrCode sync_all(const Restore *r, Err *err)
 
 static ErrCode make_replayed_tablespaces(const Restore *r, Err *err)
 {
-    struct stat st;
-    char *like AUTO(mem_freep) = in_target(r, "PG_VERSION");
     for (size_t i = 0; i < r->plan->to_make.n; i++) {
-        const char *dir = r->plan->to_make.at[i];
-        TRY(dir_make(dir, 0700, err));
-        if (geteuid() == 0 && stat(like, &st) == 0 && chown(dir, st.st_uid, st.st_gid) != 0)
-            return err_errno(err, errno, "cannot set the owner of '%s'", dir);
+        TRY(data_dir_make(r->plan->to_make.at[i], 0700, err));
+        TRY(own_directory(r, r->plan->to_make.at[i], err));
     }
     return ERR_OK;
 }
@@ -330,6 +322,7 @@ static ErrCode finish(Restore *r, Progress *progress, Err *err)
 {
     progress_begin(progress, "making everything durable", 0, 0);
     TRY(make_replayed_tablespaces(r, err));
+    TRY(own_directory(r, r->spec->to, err));
     TRY(sync_all(r, err));
     TRY(write_owned(r, CONTROL, r->extracted.pg_control.data, r->extracted.pg_control.len, err));
     return file_remove(r->marker, err);
@@ -352,6 +345,10 @@ ErrCode restore_run(const RestoreSpec *spec, const RestorePlan *plan, unsigned j
 {
     Restore r AUTO(restore_release) = {.spec = spec, .plan = plan};
     TimeUs begin = time_monotonic();
+    if (plan->refusal.code) {
+        *err = plan->refusal;
+        return err->code;
+    }
     TRY(take_lease(&r, err));
     TRY(save_old(&r, err));
     TRY(prepare_directory(&r, err));

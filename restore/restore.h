@@ -24,6 +24,7 @@ void restore_result_release(RestoreResult *r);
 /* What the plan will replace in an existing directory, for asking first: true when anything. */
 bool restore_destroys(const RestorePlan *plan);
 
+/* ERR_REFUSED when the plan says so. */
 MUST_CHECK ErrCode restore_run(const RestoreSpec *spec, const RestorePlan *plan, unsigned jobs,
                                Progress *progress, RestoreResult *ret, Err *err);
 

@@ -72,24 +72,41 @@ static char *option_value(const char *data_dir, const char *name)
     return mem_strndup(at, strcspn(at, "\"\n"));
 }
 
-char *server_target_timeline(const char *data_dir)
+/* What the server goes by, as far as its files tell; NULL when it is not set. */
+static char *server_setting(const char *data_dir, const char *name)
 {
-    char *value = option_value(data_dir, SETTING);
+    char *value = option_value(data_dir, name);
     if (value)
         return value;
     char *autoconf AUTO(mem_freep) = path_join(data_dir, "postgresql.auto.conf");
-    value = file_value(autoconf, SETTING);
+    value = file_value(autoconf, name);
     if (value)
         return value;
     char *conf AUTO(mem_freep) = option_value(data_dir, "config_file");
     if (!conf)
         conf = path_join(data_dir, "postgresql.conf");
-    value = file_value(conf, SETTING);
+    return file_value(conf, name);
+}
+
+char *server_target_timeline(const char *data_dir)
+{
+    char *value = server_setting(data_dir, SETTING);
     return value ? value : mem_strdup("latest");
 }
 
-ErrCode server_timeline_path(const char *setting, const PgControl *control, const Lineage *lineage,
-                             TimelinePath *ret, Err *err)
+bool server_has_target(const char *data_dir)
+{
+    static const char *const names[] = {"recovery_target_lsn", "recovery_target"};
+    bool has = false;
+    for (size_t i = 0; i < ARRAY_LEN(names) && !has; i++) {
+        char *value AUTO(mem_freep) = server_setting(data_dir, names[i]);
+        has = value && *value;
+    }
+    return has;
+}
+
+ErrCode server_timeline_path(const char *setting, const PgControl *control, Lsn reached,
+                             const Lineage *lineage, TimelinePath *ret, Err *err)
 {
     uint32_t own = MAX(control->checkpoint_tli, control->min_recovery_tli);
     char *end;
@@ -97,7 +114,7 @@ ErrCode server_timeline_path(const char *setting, const PgControl *control, cons
     if (strcasecmp(setting, "current") == 0)
         return lineage_path(lineage, own, ret, err);
     if (!*setting || strcasecmp(setting, "latest") == 0)
-        return lineage_path(lineage, lineage_latest(lineage, own), ret, err);
+        return lineage_path(lineage, lineage_latest_at(lineage, own, reached), ret, err);
     if (*end || tli == 0 || tli > UINT32_MAX)
         return err_set(err, ERR_CONFIG,
                        "recovery_target_timeline = '%s' of the server is no "

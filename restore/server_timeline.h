@@ -13,8 +13,12 @@
  */
 char *server_target_timeline(const char *data_dir);
 
-/* The path for such a setting: "latest", "current" or a number. */
-MUST_CHECK ErrCode server_timeline_path(const char *setting, const PgControl *control,
+/* Whether its settings name an LSN (or consistency) at which recovery ends: what restore writes. */
+bool server_has_target(const char *data_dir);
+
+/* The path for such a setting: "latest", "current" or a number. `reached`: where on its timeline
+ * the server is, as far as is known; "latest" is no timeline that was forked before that. */
+MUST_CHECK ErrCode server_timeline_path(const char *setting, const PgControl *control, Lsn reached,
                                         const Lineage *lineage, TimelinePath *ret, Err *err);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,6 +10,10 @@
 #include <sys/statvfs.h>
 
 #include "lib/common/file.h"
+#include "lib/common/hex.h"
+#include "lib/common/log.h"
+#include "lib/pg/control.h"
+#include "lib/pg/wal_scan.h"
 
 static bool has_file(const char *dir, const char *name)
 {
@@ -89,6 +94,14 @@ ErrCode target_dir_check_stopped(const char *dir, Err *err)
                     dir);
 }
 
+ErrCode data_dir_make(const char *dir, mode_t mode, Err *err)
+{
+    /* Made by root for a server that runs as another user, who must get there. */
+    char *parent AUTO(mem_freep) = path_parent(dir);
+    TRY(dir_make(parent, 0755, err));
+    return dir_make(dir, mode, err);
+}
+
 ErrCode dir_is_free(const char *dir, bool *ret, Err *err)
 {
     StrList names AUTO(str_list_release) = {0};
@@ -119,7 +132,6 @@ ErrCode target_dir_look(const char *dir, TargetDirState *ret, Err *err)
         *ret = TARGET_DIR_EMPTY;
         return ERR_OK;
     }
-    TRY(target_dir_check_stopped(dir, err));
     if (has_file(dir, RESTORE_MARKER))
         *ret = TARGET_DIR_INTERRUPTED;
     else if (has_file(dir, "PG_VERSION") && has_file(dir, "global") && has_file(dir, "base"))
@@ -127,6 +139,40 @@ ErrCode target_dir_look(const char *dir, TargetDirState *ret, Err *err)
     else
         *ret = TARGET_DIR_OTHER;
     return ERR_OK;
+}
+
+static uint64_t segment_system_id(const char *path)
+{
+    uint8_t page[8192];
+    size_t got;
+    WalSegmentHeader h;
+    Err why;
+    int fd AUTO(fd_closep) = -1;
+    if (file_open(path, O_RDONLY, 0, &fd, &why) != ERR_OK ||
+        file_read_at(fd, page, sizeof(page), 0, &got, path, &why) != ERR_OK ||
+        wal_segment_header(page, got, &h, &why) != ERR_OK)
+        return 0;
+    return h.system_id;
+}
+
+uint64_t target_dir_system_id(const char *dir)
+{
+    PgControl control;
+    StrList names AUTO(str_list_release) = {0};
+    Err why = {0};
+    uint64_t id = 0;
+    if (control_read(dir, &control, NULL, &why) == ERR_OK)
+        return control.system_id;
+    log_info("the pg_control of '%s' cannot be read: %s", dir, why.message);
+    char *wal AUTO(mem_freep) = path_join(dir, "pg_wal");
+    if (dir_list(wal, &names, &why) != ERR_OK)
+        return 0;
+    for (size_t i = 0; i < names.n && !id; i++) {
+        char *path AUTO(mem_freep) = path_join(wal, names.at[i]);
+        if (strlen(names.at[i]) == 24 && hex_is_upper(names.at[i], 24))
+            id = segment_system_id(path);
+    }
+    return id;
 }
 
 ErrCode dir_free_space(const char *dir, uint64_t *ret, Err *err)

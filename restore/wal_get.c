@@ -1,7 +1,6 @@
 #include "restore/wal_get.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -9,15 +8,30 @@
 #include "lib/common/file.h"
 #include "lib/common/log.h"
 #include "lib/repo/wal_tail.h"
+#include "restore/destination.h"
+#include "restore/history_spool.h"
+#include "restore/last_piece.h"
 #include "restore/server_timeline.h"
 
-/* A question: what is asked for, by whom. */
+/* Answers are asked for again when a segment is being finished meanwhile, at most this often. */
+#define TRIES_MAX 4
+
+/* One of the repositories that are asked. */
+typedef struct Source {
+    Repo *repo; /* NULL: it could not be opened */
+    WalStore store;
+    ErrCode rc; /* of the first thing that went wrong with it; it is not asked any more then */
+    Err err;
+} Source;
+
+/* A question: what is asked for, by whom, and who is asked. */
 typedef struct Question {
     const WalGetSpec *spec;
     PgControl control;
     WalName name;
     Lsn start; /* of the segment */
-    char *to;  /* absolute or relative to the working directory */
+    Source *sources;
+    unsigned n;
 } Question;
 
 bool wal_get_standby_mode(const char *data_dir)
@@ -28,20 +42,12 @@ bool wal_get_standby_mode(const char *data_dir)
 
 /* --- handing over --- */
 
-static ErrCode write_file(const char *path, const void *data, size_t len, Err *err)
-{
-    int fd AUTO(fd_closep) = -1;
-    TRY(file_open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600, &fd, err));
-    TRY(file_write(fd, data, len, path, err));
-    return file_close(&fd, path, err); /* the server makes it durable when it keeps it */
-}
-
 static ErrCode hand_over(const Question *q, const Buf *data, Err *err)
 {
-    ErrCode rc = write_file(q->to, data->data, data->len, err);
-    if (rc != ERR_OK)
-        unlink(q->to);
-    return rc;
+    Destination to AUTO(destination_release) = {.fd = -1};
+    TRY(destination_open(q->spec->to, &to, err));
+    TRY(file_write(to.fd, data->data, data->len, to.path, err));
+    return destination_finish(&to, err);
 }
 
 /* --- one repository --- */
@@ -62,130 +68,50 @@ static ErrCode find_one(WalStore *store, const char *file, WalFound *ret, bool *
     return rc;
 }
 
+static ErrCode wrong_size(const Question *q, uint64_t size, Err *err)
+{
+    return err_set(err, ERR_DAMAGED, "%s has %llu bytes", q->spec->file, (unsigned long long)size);
+}
+
+/* All of it: straight into the file, piece by piece. */
+static ErrCode hand_over_whole(const Question *q, WalStore *store, const WalFound *found, Err *err)
+{
+    Destination to AUTO(destination_release) = {.fd = -1};
+    uint64_t size;
+    TRY(destination_open(q->spec->to, &to, err));
+    TRY(wal_read_to_file(store, found, to.fd, to.path, q->spec->threads, &size, err));
+    if (size != store->seg_size)
+        return wrong_size(q, size, err);
+    return destination_finish(&to, err);
+}
+
+/* Up to where recovery leaves the timeline; zeros behind. */
+static ErrCode hand_over_cut(const Question *q, WalStore *store, const WalFound *found, Lsn until,
+                             Err *err)
+{
+    Buf data AUTO(buf_release) = {0};
+    TRY(wal_read(store, found, &data, NULL, NULL, err));
+    if (data.len != store->seg_size)
+        return wrong_size(q, data.len, err);
+    size_t keep = (size_t)(until - q->start);
+    log_info("%s is served up to " LSN_FMT ", where recovery leaves timeline %u", q->spec->file,
+             LSN_ARG(until), q->name.tli);
+    memset(data.data + keep, 0, data.len - keep);
+    return hand_over(q, &data, err);
+}
+
 /* A finished segment; what the path does not go through is zeros. */
 static ErrCode get_finished(const Question *q, WalStore *store, const TimelineStep *step,
                             bool *ret_found, Err *err)
 {
     WalFound found;
-    Buf data AUTO(buf_release) = {0};
     TRY(find_one(store, q->spec->file, &found, ret_found, err));
+    TRY(wal_check_frozen(store, q->name.tli, q->name.segno, err));
     if (!*ret_found)
         return ERR_OK;
-    TRY(wal_check_frozen(store, q->name.tli, q->name.segno, err));
-    TRY(wal_read(store, &found, &data, NULL, NULL, err));
-    if (data.len != store->seg_size)
-        return err_set(err, ERR_DAMAGED, "%s has %zu bytes", q->spec->file, data.len);
-    if (step->until && step->until < q->start + store->seg_size) {
-        size_t keep = (size_t)(step->until - q->start);
-        log_info("%s is served up to " LSN_FMT ", where recovery leaves timeline %u", q->spec->file,
-                 LSN_ARG(step->until), step->tli);
-        memset(data.data + keep, 0, data.len - keep);
-    }
-    return hand_over(q, &data, err);
-}
-
-/* --- the last piece: a .partial, or a tail --- */
-
-typedef struct LastPiece {
-    Buf data; /* from the segment's start; zeros behind `ends` */
-    Lsn ends; /* valid WAL ends here */
-} LastPiece;
-
-static void last_piece_release(LastPiece *p)
-{
-    buf_release(&p->data);
-}
-
-/* Cuts or fills up to a whole segment, and finds where its WAL ends. */
-static ErrCode piece_judge(const Question *q, LastPiece *p, uint32_t seg_size, Lsn until, Err *err)
-{
-    WalSegmentCheck check;
-    size_t have = p->data.len;
-    if (until && until < q->start + have)
-        have = (size_t)(until - q->start);
-    buf_reserve(&p->data, seg_size);
-    memset(p->data.data + have, 0, seg_size - have);
-    p->data.len = seg_size;
-    p->ends = q->start;
-    if (have < 8192)
-        return ERR_OK;
-    TRY(wal_segment_check(p->data.data, p->data.len, q->start, NULL, NULL, &check, err));
-    p->ends = check.ends;
-    return ERR_OK;
-}
-
-static ErrCode piece_better(LastPiece *best, LastPiece *other, Lsn start, const char *file,
-                            Err *err)
-{
-    size_t common = (size_t)(MIN(best->ends, other->ends) - start);
-    if (common && memcmp(best->data.data, other->data.data, common) != 0)
-        return err_set(err, ERR_CONFLICT, "the archived pieces of %s hold different WAL", file);
-    if (other->ends > best->ends) {
-        LastPiece swap = *best;
-        *best = *other;
-        *other = swap;
-    }
-    return ERR_OK;
-}
-
-static ErrCode find_last(const Question *q, WalStore *store, Lsn until, LastPiece *best,
-                         bool *ret_vanished, Err *err)
-{
-    char partial[WAL_NAME_MAX];
-    WalFound found;
-    bool there;
-    LastPiece piece AUTO(last_piece_release) = {.ends = 0};
-    Lsn tail_end;
-    snprintf(partial, sizeof(partial), "%.24s.partial", q->spec->file);
-    best->ends = q->start;
-    TRY(find_one(store, partial, &found, &there, err));
-    if (there) {
-        TRY(wal_read(store, &found, &best->data, NULL, NULL, err));
-        TRY(piece_judge(q, best, store->seg_size, until, err));
-    }
-    TRY(tail_read(store, q->spec->file, q->start, &piece.data, &tail_end, ret_vanished, err));
-    if (*ret_vanished || !piece.data.len)
-        return ERR_OK;
-    TRY(piece_judge(q, &piece, store->seg_size, until, err));
-    return piece_better(best, &piece, q->start, q->spec->file, err);
-}
-
-/*
- * The server may hold a longer copy of the segment in pg_wal; what is handed over would replace it.
- * So a piece is served only when it ends later and agrees with what the server has.
- */
-static ErrCode piece_beats_local(const Question *q, const LastPiece *p, bool *ret, Err *err)
-{
-    Buf local AUTO(buf_release) = {0};
-    WalSegmentCheck check;
-    Err why = {0};
-    char *dir AUTO(mem_freep) = path_join(q->spec->data_dir, "pg_wal");
-    char *path AUTO(mem_freep) = path_join(dir, q->spec->file);
-    *ret = p->ends > q->start;
-    ErrCode rc = file_read_all(path, GIB, &local, &why);
-    if (rc == ERR_NOT_FOUND || !*ret)
-        return ERR_OK;
-    if (rc != ERR_OK) {
-        *err = why;
-        return rc;
-    }
-    if (local.len != q->control.wal_segment_size ||
-        wal_segment_check(local.data, local.len, q->start, NULL, NULL, &check, &why) != ERR_OK ||
-        check.header.page_addr != q->start || check.header.system_id != q->control.system_id)
-        return ERR_OK; /* a recycled file: no copy of this segment */
-    if (check.ends >= p->ends) {
-        *ret = false;
-        log_info("the server's own %s reaches " LSN_FMT ", the archived piece " LSN_FMT
-                 ": its own is left in place",
-                 q->spec->file, LSN_ARG(check.ends), LSN_ARG(p->ends));
-        return ERR_OK;
-    }
-    if (memcmp(local.data, p->data.data, (size_t)(check.ends - q->start)) != 0)
-        return err_set(err, ERR_CONFLICT,
-                       "the server's own %s and the archived piece hold "
-                       "different WAL: neither is overwritten",
-                       q->spec->file);
-    return ERR_OK;
+    if (step->until && step->until < q->start + store->seg_size)
+        return hand_over_cut(q, store, &found, step->until, err);
+    return hand_over_whole(q, store, &found, err);
 }
 
 /* --- absence --- */
@@ -196,213 +122,428 @@ static ErrCode stop_at_first(void *arg, const RepoEntry *e, Err *err)
     return err_set(err, ERR_EXISTS, "%s", e->name);
 }
 
-/* Anything of the timeline behind this segment, or a younger timeline that the path goes on to. */
-static ErrCode check_no_later(const Question *q, WalStore *store, const TimelinePath *path,
-                              Err *err)
+/* Anything of the timeline behind this segment: its name is then in `ret`, else that is empty. */
+static ErrCode find_later(const Question *q, WalStore *store, char ret[WAL_NAME_MAX], Err *err)
 {
     char tli8[9];
     Err found = {0};
-    const char *later = NULL;
+    StrList tails AUTO(str_list_release) = {0};
     snprintf(tli8, sizeof(tli8), "%.8s", q->spec->file);
     char *prefix AUTO(mem_freep) = mem_printf("wal/%s/%s/", store->system, tli8);
     char *after AUTO(mem_freep) =
         mem_printf("%s%.16s/%.24s~", prefix, q->spec->file, q->spec->file);
     RepoList list = {.prefix = prefix, .after = after, .fn = stop_at_first};
+    ret[0] = '\0';
     ErrCode rc = repo_list(store->repo, &list, &found);
     if (rc != ERR_OK && rc != ERR_EXISTS) {
         *err = found;
         return rc;
     }
-    if (rc == ERR_EXISTS)
-        later = strrchr(found.message, '/') + 1;
-    StrList tails AUTO(str_list_release) = {0};
-    if (!later)
-        TRY(tail_list_segments(store, tli8, &tails, err));
-    for (size_t i = 0; i < tails.n && !later; i++)
-        if (strcmp(tails.at[i], q->spec->file) > 0)
-            later = tails.at[i];
-    const TimelineStep *step = timeline_step(path, q->name.tli);
-    char next[WAL_NAME_MAX];
-    if (!later && step && step->until)
-        later = wal_name_history((step + 1)->tli, next);
-    if (!later)
+    if (rc == ERR_EXISTS) {
+        snprintf(ret, WAL_NAME_MAX, "%.24s", strrchr(found.message, '/') + 1);
         return ERR_OK;
-    err_set(err, ERR_WAL_MISSING, "%s is not in '%s', but later WAL is (%.40s): there is a hole",
-            q->spec->file, repo_url(store->repo), later);
+    }
+    TRY(tail_list_segments(store, tli8, &tails, err));
+    for (size_t i = 0; i < tails.n && !ret[0]; i++)
+        if (strcmp(tails.at[i], q->spec->file) > 0)
+            snprintf(ret, WAL_NAME_MAX, "%.24s", tails.at[i]);
+    return ERR_OK;
+}
+
+/* The WAL may end in this segment, or before it, only when there is nothing later; else it has a
+ * hole. `step`: the segment's timeline on the path; recovery must go on to its child. */
+static ErrCode check_no_later(const Question *q, Source *s, const TimelineStep *step, Err *err)
+{
+    char later[WAL_NAME_MAX];
+    TRY(find_later(q, &s->store, later, err));
+    if (!later[0] && step->until)
+        wal_name_history((step + 1)->tli, later);
+    if (!later[0])
+        return ERR_OK;
+    err_set(err, ERR_WAL_MISSING, "%s is not in '%s', but later WAL is (%s): there is a hole",
+            q->spec->file, repo_url(s->repo), later);
     return err_hint(err,
                     "archive the segment if any server still has it; to end recovery before "
                     "it, restore with a target: 'pgdr restore --dry-run' says how far it goes");
 }
 
-/* --- the answer of one repository --- */
+/* --- all repositories --- */
 
-static ErrCode ask_segment(const Question *q, WalStore *store, const TimelinePath *path,
-                           WalGetAnswer *ret, Err *err)
+static void source_failed(Source *s, ErrCode rc, const Err *err)
+{
+    s->rc = rc;
+    s->err = *err;
+}
+
+static void sources_open(Question *q)
+{
+    const RepoSource *repos = q->spec->repos;
+    q->n = repos->n;
+    q->sources = mem_new(q->n * sizeof(*q->sources));
+    for (unsigned i = 0; i < q->n; i++) {
+        Source *s = &q->sources[i];
+        Err err = {0};
+        *s = (Source){.rc = ERR_OK};
+        ErrCode rc = repos->open(repos->arg, i, &s->repo, &err);
+        if (rc != ERR_OK)
+            source_failed(s, rc, &err);
+        else
+            wal_store_init(&s->store, s->repo, q->control.system_id, q->control.wal_segment_size);
+    }
+}
+
+static void sources_close(Question *q)
+{
+    for (unsigned i = 0; i < q->n; i++)
+        repo_close(q->sources[i].repo);
+    free(q->sources);
+}
+
+/* What is wrong with any of them: the first is returned, the others are logged. */
+static ErrCode sources_check(const Question *q, Err *err)
+{
+    const Source *first = NULL;
+    for (unsigned i = 0; i < q->n; i++) {
+        const Source *s = &q->sources[i];
+        if (s->rc != ERR_OK && first)
+            log_err(LOG_ERROR, &s->err);
+        else if (s->rc != ERR_OK)
+            first = s;
+    }
+    if (!first)
+        return ERR_OK;
+    *err = first->err;
+    return first->rc;
+}
+
+static void sources_warn(const Question *q)
+{
+    for (unsigned i = 0; i < q->n; i++)
+        if (q->sources[i].rc != ERR_OK)
+            log_err(LOG_WARN, &q->sources[i].err);
+}
+
+static ErrCode holds_any(WalStore *store, const char *prefix, bool *ret, Err *err)
+{
+    Err found = {0};
+    RepoList list = {.prefix = prefix, .fn = stop_at_first};
+    ErrCode rc = repo_list(store->repo, &list, &found);
+    *ret = rc == ERR_EXISTS;
+    if (rc == ERR_OK || rc == ERR_EXISTS)
+        return ERR_OK;
+    *err = found;
+    return rc;
+}
+
+/*
+ * A repository that holds nothing at all of the asking system says nothing about what exists: its
+ * folder was moved away, or the wrong repository or cluster is asked. That all of them do is no
+ * absence.
+ */
+static ErrCode check_known_system(const Question *q, Err *err)
+{
+    for (unsigned i = 0; i < q->n; i++) {
+        WalStore *store = &q->sources[i].store;
+        char *wal AUTO(mem_freep) = mem_printf("wal/%s/", store->system);
+        char *tail AUTO(mem_freep) = mem_printf("tail/%s/", store->system);
+        bool any;
+        TRY(holds_any(store, wal, &any, err));
+        if (!any)
+            TRY(holds_any(store, tail, &any, err));
+        if (any)
+            return ERR_OK;
+    }
+    const Repo *repo = q->sources[0].repo;
+    err_set(err, ERR_WAL_MISSING, "there is no WAL at all of system %llu of cluster '%s' in '%s'",
+            (unsigned long long)q->control.system_id, repo->cluster, repo_url(repo));
+    return err_hint(err,
+                    "if this server belongs to another repository or cluster, change "
+                    "restore_command; if nothing was archived yet, wait for the first segment");
+}
+
+/* --- a segment --- */
+
+/* The first that has it finished, and whole, hands it over. */
+static bool finished_anywhere(Question *q, const TimelineStep *step)
+{
+    bool found = false;
+    for (unsigned i = 0; i < q->n && !found; i++) {
+        Source *s = &q->sources[i];
+        Err err = {0};
+        if (s->rc != ERR_OK)
+            continue;
+        ErrCode rc = get_finished(q, &s->store, step, &found, &err);
+        if (rc != ERR_OK) {
+            source_failed(s, rc, &err);
+            found = false;
+        }
+    }
+    return found;
+}
+
+/* The longest piece that any has. */
+static ErrCode longest_piece(Question *q, const LastPieceSpec *spec, LastPiece *piece,
+                             bool *ret_vanished, Err *err)
+{
+    *ret_vanished = false;
+    for (unsigned i = 0; i < q->n && !*ret_vanished; i++)
+        TRY(last_piece_find(&q->sources[i].store, spec, piece, ret_vanished, err));
+    return ERR_OK;
+}
+
+static ErrCode all_have_no_later(Question *q, const TimelineStep *step, Err *err)
+{
+    for (unsigned i = 0; i < q->n; i++)
+        TRY(check_no_later(q, &q->sources[i], step, err));
+    return ERR_OK;
+}
+
+/* Nobody has it finished, everybody has answered: is this where the WAL ends? */
+static ErrCode get_last(Question *q, const TimelineStep *step, WalGetAnswer *ret,
+                        bool *ret_vanished, Err *err)
+{
+    LastPiece piece AUTO(last_piece_release) = {.ends = 0};
+    LastPieceSpec spec = {.segment = q->spec->file, .start = q->start, .until = step->until};
+    bool better = false;
+    TRY(longest_piece(q, &spec, &piece, ret_vanished, err));
+    if (*ret_vanished)
+        return ERR_OK;
+    /* A piece that reaches the fork holds all that the path needs of this timeline. */
+    if (!last_piece_reaches_fork(&spec, &piece))
+        TRY(all_have_no_later(q, step, err));
+    if (piece.ends == q->start)
+        TRY(check_known_system(q, err));
+    else
+        TRY(last_piece_beats_local(&spec, &piece, q->spec->data_dir, &q->control, &better, err));
+    if (!better)
+        return ERR_OK;
+    log_info("%s is not finished; served up to " LSN_FMT, q->spec->file, LSN_ARG(piece.ends));
+    *ret = WAL_GET_FOUND;
+    return hand_over(q, &piece.data, err);
+}
+
+/*
+ * Finished segments are looked for first and, when there are none, last: a tail vanishes when its
+ * segment is finished, so between the two looks it cannot have been in neither place.
+ */
+static ErrCode ask_segment(Question *q, const TimelinePath *path, WalGetAnswer *ret, Err *err)
 {
     const TimelineStep *step = timeline_step(path, q->name.tli);
-    bool found = false, vanished = true, better;
-    *ret = WAL_GET_ABSENT;
     if (!step || (step->until && step->until <= q->start)) {
         log_info("%s is not on the way: recovery %s timeline %u", q->spec->file,
                  step ? "has left" : "does not go over", q->name.tli);
         return ERR_OK;
     }
-    for (int i = 0; vanished; i++) {
-        LastPiece piece AUTO(last_piece_release) = {.ends = 0};
-        TRY(get_finished(q, store, step, &found, err));
-        if (!found)
-            TRY(find_last(q, store, step->until, &piece, &vanished, err));
-        if (found || (!vanished && piece.ends == q->start))
-            break;
-        if (vanished && i == 3)
-            return err_set(err, ERR_BUSY, "%s is being finished", q->spec->file);
+    for (int i = 0; i < TRIES_MAX; i++) {
+        bool vanished;
+        if (finished_anywhere(q, step)) {
+            sources_warn(q);
+            *ret = WAL_GET_FOUND;
+            return ERR_OK;
+        }
+        TRY(sources_check(q, err));
+        TRY(get_last(q, step, ret, &vanished, err));
+        if (*ret == WAL_GET_FOUND)
+            return ERR_OK;
         if (vanished)
             continue;
-        TRY(check_no_later(q, store, path, err));
-        TRY(piece_beats_local(q, &piece, &better, err));
-        if (better) {
-            log_info("%s is not finished; served up to " LSN_FMT, q->spec->file,
-                     LSN_ARG(piece.ends));
+        if (finished_anywhere(q, step))
             *ret = WAL_GET_FOUND;
-            return hand_over(q, &piece.data, err);
-        }
+        else
+            TRY(sources_check(q, err));
         return ERR_OK;
     }
-    /* Absent only when it is still not there after everything else was looked at. */
-    if (!found)
-        TRY(get_finished(q, store, step, &found, err));
-    if (!found)
-        TRY(check_no_later(q, store, path, err));
-    *ret = found ? WAL_GET_FOUND : WAL_GET_ABSENT;
+    return err_set(err, ERR_BUSY, "%s is being finished", q->spec->file);
+}
+
+/* --- the timelines that recovery walks --- */
+
+/* What any of the repositories knows. One that does not answer is no reason to know nothing. */
+static ErrCode lineage_of_all(Question *q, Lineage *ret, Err *err)
+{
+    for (unsigned i = 0; i < q->n; i++) {
+        Source *s = &q->sources[i];
+        Lineage one AUTO(lineage_release) = {.steps = {0}};
+        Err why = {0};
+        if (s->rc != ERR_OK)
+            continue;
+        ErrCode rc = lineage_read(&s->store, &one, &why);
+        if (rc != ERR_OK)
+            source_failed(s, rc, &why);
+        else
+            TRY(lineage_merge(ret, &one, err));
+    }
     return ERR_OK;
 }
 
-/* --- histories remembered --- */
-
-static char *history_directory(const Question *q)
+/* How far the asking server has come at least: a server that asks for a segment of its timeline has
+ * all that lies before. */
+static Lsn position_reached(const Question *q)
 {
-    return mem_printf("%s/history-%llu", q->spec->spool, (unsigned long long)q->control.system_id);
+    const PgControl *c = &q->control;
+    Lsn at = MAX(c->checkpoint, c->min_recovery_point);
+    bool own = q->name.tli == MAX(c->checkpoint_tli, c->min_recovery_tli);
+    return own ? MAX(at, q->start) : at;
 }
 
-/* Keeps every history file of the repository. Best effort: a spool may be lost at any time. */
-static ErrCode remember_histories(const Question *q, WalStore *store, Err *err)
+static ErrCode path_of_server(Question *q, TimelinePath *ret, Err *err)
 {
-    WalFoundList list = {0};
-    char *dir AUTO(mem_freep) = history_directory(q);
-    ErrCode rc = dir_make(dir, 0700, err);
-    if (rc == ERR_OK)
-        rc = wal_list_histories(store, &list, err);
-    for (size_t i = 0; i < list.n && rc == ERR_OK; i++) {
-        Buf text AUTO(buf_release) = {0};
-        char *path AUTO(mem_freep) = path_join(dir, list.at[i].file);
-        if (access(path, F_OK) == 0)
-            continue;
-        rc = wal_read(store, &list.at[i], &text, NULL, NULL, err);
-        if (rc == ERR_OK)
-            rc = file_replace(path, text.data, text.len, 0600, err);
-    }
-    vec_release(&list);
-    return rc;
+    Lineage lineage AUTO(lineage_release) = {.steps = {0}};
+    TRY(lineage_of_all(q, &lineage, err));
+    char *setting AUTO(mem_freep) = server_target_timeline(q->spec->data_dir);
+    TRY(server_timeline_path(setting, &q->control, position_reached(q), &lineage, ret, err));
+    /* A server that is told "latest" may ask for a timeline its control file does not know yet. */
+    if (!timeline_step(ret, q->name.tli))
+        return lineage_path(&lineage, q->name.tli, ret, err);
+    return ERR_OK;
 }
 
-static bool recall_history(const Question *q, Err *err)
+static ErrCode ask_for_segment(Question *q, WalGetAnswer *ret, Err *err)
+{
+    AUTO(timeline_path_release) TimelinePath own = {0};
+    if (q->spec->path)
+        return ask_segment(q, q->spec->path, ret, err);
+    if (q->spec->recovering)
+        TRY(path_of_server(q, &own, err));
+    else
+        timeline_path_single(q->name.tli, &own);
+    return ask_segment(q, &own, ret, err);
+}
+
+/* --- .history, .backup, .partial --- */
+
+static char *spool_directory(const Question *q)
+{
+    return q->spec->spool ? history_spool_directory(q->spec->spool, q->control.system_id) : NULL;
+}
+
+static void remember_histories(const Question *q, WalStore *store)
+{
+    Err why = {0};
+    char *dir AUTO(mem_freep) = spool_directory(q);
+    if (dir && q->name.kind == WAL_NAME_HISTORY && history_spool_fill(dir, store, &why) != ERR_OK)
+        log_err(LOG_DEBUG, &why);
+}
+
+/* After a doubt, `err`: whether the spool could answer in the repository's place. */
+static bool recall_history(const Question *q, const Err *err)
 {
     Buf text AUTO(buf_release) = {0};
     Err why = {0};
-    char *dir AUTO(mem_freep) = q->spec->spool ? history_directory(q) : NULL;
+    char *dir AUTO(mem_freep) = spool_directory(q);
     if (!dir || q->name.kind != WAL_NAME_HISTORY || !wal_get_standby_mode(q->spec->data_dir))
         return false;
-    char *path AUTO(mem_freep) = path_join(dir, q->spec->file);
-    if (file_read_all(path, MIB, &text, &why) != ERR_OK || hand_over(q, &text, &why) != ERR_OK)
+    if (history_spool_read(dir, q->spec->file, &text, &why) != ERR_OK ||
+        hand_over(q, &text, &why) != ERR_OK)
         return false;
-    log_warn("%s is served as it was last seen, since the repository does not answer: %s",
-             q->spec->file, err->message);
+    log_warn("%s is served as it was last seen: %s", q->spec->file, err->message);
     return true;
 }
 
-static ErrCode ask_other(const Question *q, WalStore *store, WalGetAnswer *ret, Err *err)
+static ErrCode get_other(const Question *q, WalStore *store, bool *ret_found, Err *err)
 {
     WalFound found;
-    bool there;
     Buf data AUTO(buf_release) = {0};
-    Err why = {0};
-    *ret = WAL_GET_ABSENT;
-    if (q->name.kind == WAL_NAME_HISTORY && q->spec->spool &&
-        remember_histories(q, store, &why) != ERR_OK)
-        log_err(LOG_DEBUG, &why);
-    TRY(find_one(store, q->spec->file, &found, &there, err));
-    if (!there)
-        TRY(find_one(store, q->spec->file, &found, &there, err));
-    if (!there)
+    TRY(find_one(store, q->spec->file, &found, ret_found, err));
+    if (!*ret_found)
+        TRY(find_one(store, q->spec->file, &found, ret_found, err));
+    if (!*ret_found)
         return ERR_OK;
     TRY(wal_read(store, &found, &data, NULL, NULL, err));
-    *ret = WAL_GET_FOUND;
     return hand_over(q, &data, err);
 }
 
-static ErrCode ask_repository(const Question *q, unsigned i, WalGetAnswer *ret, Err *err)
+/* PostgreSQL looks for timelines one by one and takes the first that is missing for the end. */
+static ErrCode check_no_later_timeline(const Question *q, Source *s, Err *err)
 {
-    Repo *repo AUTO(repo_closep) = NULL;
-    WalStore store;
-    const RepoSource *source = q->spec->repos;
-    TRY(source->open(source->arg, i, &repo, err));
-    wal_store_init(&store, repo, q->control.system_id, q->control.wal_segment_size);
-    if (q->name.kind != WAL_NAME_SEGMENT)
-        return ask_other(q, &store, ret, err);
-    if (q->spec->path)
-        return ask_segment(q, &store, q->spec->path, ret, err);
-    Lineage lineage AUTO(lineage_release) = {.steps = {0}};
-    TimelinePath path = {0};
-    char *setting AUTO(mem_freep) = server_target_timeline(q->spec->data_dir);
-    ErrCode rc = lineage_read(&store, &lineage, err);
-    if (rc == ERR_OK)
-        rc = server_timeline_path(setting, &q->control, &lineage, &path, err);
-    /* A server that is told "latest" may ask for a timeline its control file does not know yet. */
-    if (rc == ERR_OK && !timeline_step(&path, q->name.tli))
-        rc = lineage_path(&lineage, q->name.tli, &path, err);
-    if (rc == ERR_OK)
-        rc = ask_segment(q, &store, &path, ret, err);
-    vec_release(&path);
-    return rc;
+    uint32_t own = MAX(q->control.checkpoint_tli, q->control.min_recovery_tli);
+    StrList timelines AUTO(str_list_release) = {0};
+    WalFoundList histories = {0};
+    char tli8[9], later[WAL_NAME_MAX] = "";
+    if (q->name.tli <= own)
+        return ERR_OK;
+    snprintf(tli8, sizeof(tli8), "%.8s", q->spec->file);
+    TRY(wal_list_timelines(&s->store, &timelines, err));
+    for (size_t i = 0; i < timelines.n && !later[0]; i++)
+        if (strcmp(timelines.at[i], tli8) >= 0)
+            snprintf(later, sizeof(later), "%.8s", timelines.at[i]);
+    ErrCode rc = wal_list_histories(&s->store, &histories, err);
+    for (size_t i = 0; i < histories.n && !later[0]; i++)
+        if (strcmp(histories.at[i].file, tli8) > 0)
+            snprintf(later, sizeof(later), "%.8s", histories.at[i].file);
+    vec_release(&histories);
+    if (rc != ERR_OK || !later[0])
+        return rc;
+    err_set(err, ERR_WAL_MISSING, "%s is not in '%s', but timeline %lu is", q->spec->file,
+            repo_url(s->repo), strtoul(later, NULL, 16));
+    return err_hint(err, "'pgdr archive-push' of pg_wal/%s on a server that has it", q->spec->file);
 }
 
-/* The first repository that has it answers; "absent" takes all of them. */
-static ErrCode ask_all(const Question *q, WalGetAnswer *ret, Err *err)
+static ErrCode check_absent_history(const Question *q, Err *err)
 {
-    ErrCode rc = ERR_OK;
-    for (unsigned i = 0; i < q->spec->repos->n; i++) {
-        Err one = {0};
-        ErrCode got = ask_repository(q, i, ret, &one);
-        if (got == ERR_OK && *ret == WAL_GET_FOUND) {
-            if (rc != ERR_OK)
-                log_err(LOG_WARN, err);
-            return ERR_OK;
-        }
-        if (got == ERR_OK)
+    for (unsigned i = 0; i < q->n; i++)
+        TRY(check_no_later_timeline(q, &q->sources[i], err));
+    return check_known_system(q, err);
+}
+
+static ErrCode ask_for_other(Question *q, WalGetAnswer *ret, Err *err)
+{
+    bool found = false;
+    for (unsigned i = 0; i < q->n && !found; i++) {
+        Source *s = &q->sources[i];
+        Err why = {0};
+        if (s->rc != ERR_OK)
             continue;
-        if (rc != ERR_OK)
-            log_err(LOG_ERROR, err);
-        rc = got;
-        *err = one;
+        remember_histories(q, &s->store);
+        ErrCode rc = get_other(q, &s->store, &found, &why);
+        if (rc != ERR_OK) {
+            source_failed(s, rc, &why);
+            found = false;
+        }
     }
-    *ret = WAL_GET_ABSENT;
-    return rc;
+    if (found) {
+        sources_warn(q);
+        *ret = WAL_GET_FOUND;
+        return ERR_OK;
+    }
+    TRY(sources_check(q, err));
+    return q->name.kind == WAL_NAME_HISTORY ? check_absent_history(q, err) : ERR_OK;
+}
+
+/* --- the answer --- */
+
+/* See target_end in the header. A server whose target was taken away goes on to the end of the WAL,
+ * and must know of every doubt. */
+static bool is_behind_target(const Question *q)
+{
+    return q->spec->target_end && q->name.kind == WAL_NAME_SEGMENT &&
+           q->start >= q->spec->target_end && !wal_get_standby_mode(q->spec->data_dir) &&
+           server_has_target(q->spec->data_dir);
 }
 
 ErrCode wal_get(const WalGetSpec *spec, WalGetAnswer *ret, Err *err)
 {
     Question q = {.spec = spec};
+    *ret = WAL_GET_ABSENT;
     TRY(control_read(spec->data_dir, &q.control, NULL, err));
     q.name = wal_name_parse(spec->file, q.control.wal_segment_size);
     q.start = wal_segment_start(q.name.segno, q.control.wal_segment_size);
     if (q.name.kind == WAL_NAME_OTHER)
         return err_set(err, ERR_USAGE, "'%s' is not the name of a WAL file", spec->file);
-    q.to = spec->to[0] == '/' ? mem_strdup(spec->to) : path_join(spec->data_dir, spec->to);
-    ErrCode rc = ask_all(&q, ret, err);
+    sources_open(&q);
+    ErrCode rc = q.name.kind == WAL_NAME_SEGMENT ? ask_for_segment(&q, ret, err)
+                                                 : ask_for_other(&q, ret, err);
     if (rc != ERR_OK && recall_history(&q, err)) {
         *ret = WAL_GET_FOUND;
         rc = ERR_OK;
     }
-    free(q.to);
+    if (rc != ERR_OK && is_behind_target(&q)) {
+        log_err(LOG_WARN, err);
+        log_warn("%s lies behind the target of this recovery, which goes on without it",
+                 spec->file);
+        *ret = WAL_GET_ABSENT;
+        rc = ERR_OK;
+    }
+    sources_close(&q);
     return rc;
 }

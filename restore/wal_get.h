@@ -19,16 +19,27 @@
 typedef enum WalGetAnswer { WAL_GET_FOUND, WAL_GET_ABSENT } WalGetAnswer;
 
 typedef struct WalGetSpec {
-    const char *file;         /* %f */
-    const char *to;           /* %p: relative to the data directory, or absolute */
-    const char *data_dir;     /* of the asking server */
-    const TimelinePath *path; /* the timelines recovery walks; NULL: from the server's settings */
-    const char *spool;        /* local directory that remembers timeline histories; NULL: none */
+    const char *file;     /* %f */
+    const char *to;       /* %p: absolute, or relative to the working directory */
+    const char *data_dir; /* of the asking server */
+    /* A server in recovery asks: what its path does not go through is cut off. Else pg_rewind or a
+     * person does, who want to see what is archived. */
+    bool recovering;
+    /* The timelines that recovery walks; NULL: from the settings of the server that recovers. */
+    const TimelinePath *path;
+    Lsn target_end;    /* recovery ends here; 0: where the WAL does */
+    const char *spool; /* local directory that remembers timeline histories; NULL: none */
+    unsigned threads;  /* 0: one */
     const RepoSource *repos;
 } WalGetSpec;
 
-/* Every error means doubt. A doubt about a .history file of a standby is answered from what the
- * spool remembers: a promotion that is told "absent" would take a timeline that is taken. */
+/*
+ * Every error means doubt. But of a segment wholly behind `target_end` nothing is needed:
+ * PostgreSQL 15 and later read ahead and ask for it all the same, and a hole or damage there is
+ * "absent" and no reason to stop before the target. (A server that did not reach its target does
+ * not open.) A doubt about a .history file of a standby is answered from what the spool remembers:
+ * a promotion that is told "absent" would take a timeline that is taken.
+ */
 MUST_CHECK ErrCode wal_get(const WalGetSpec *spec, WalGetAnswer *ret, Err *err);
 
 /* Whether the server in `data_dir` recovers as a standby (standby.signal is there). */

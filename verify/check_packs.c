@@ -15,7 +15,8 @@ static void found_pack(Checker *c, const CheckedPack *p, const char *problem)
 {
     StrList users AUTO(str_list_release) = {0};
     checker_users(c, p, &users);
-    VerifyFinding f = {.object = p->name, .problem = problem, .backups = &users};
+    VerifyFinding f = {
+        .object = p->name, .problem = problem, .backups = &users, .in_backups = true};
     checker_found(c, &f);
 }
 
@@ -167,7 +168,7 @@ static ErrCode check_map_pack(PackChecker *p, const CheckedPack *pack, Err *err)
     TRY(object_parse(&p->c->repo->keys, p->stored.data, p->stored.len, KIND_MAPS, &info, err));
     UnitReader *units AUTO(unit_reader_freep) = unit_reader_new(&info, pack->name);
     TRY(unit_reader_table(units, p->stored.data + info.table_off, info.table_len, &table, err));
-    TRY(table_section(&table, SECTION_LEN, &section, err));
+    TRY(table_find(&table, SECTION_LEN, &section, err));
     TRY(unit_lens_parse(section, info.units, info.table_off, &lens, err));
     ErrCode rc = ERR_OK;
     uint64_t off = sizeof(ObjectHeader);

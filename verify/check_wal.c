@@ -43,8 +43,15 @@ static void found_segment(WalChecker *w, const TimelinePath *path, const WalStep
     char *object AUTO(mem_freep) = step->found.file[0]
                                        ? wal_object_name(&w->store, step->file, step->found.digest)
                                        : mem_strdup(step->file);
-    VerifyFinding f = {
-        .object = object, .problem = problem, .hint = hint, .backups = &users, .window = window};
+    WalFound missing = {.digest = ""};
+    snprintf(missing.file, sizeof(missing.file), "%s", step->file);
+    VerifyFinding f = {.object = object,
+                       .problem = problem,
+                       .hint = hint,
+                       .backups = &users,
+                       .window = window,
+                       .store = &w->store,
+                       .wal = step->found.file[0] ? &step->found : &missing};
     checker_found(w->c, &f);
 }
 
@@ -172,10 +179,14 @@ static void report_frozen(WalChecker *w, uint32_t tli)
     const char *file = json_string_value(json_object_get(marks.at[0].body, "file"));
     char text[200];
     snprintf(text, sizeof(text),
-             "the timeline is frozen: two servers archived different contents "
+             "it is frozen: two servers archived different contents "
              "of %s",
              file ? file : "a segment");
-    VerifyFinding f = {.object = tli8, .problem = text, .hint = "see 'pgdr repo resolve'"};
+    char object[32], hint[160];
+    snprintf(object, sizeof(object), "timeline %u", tli);
+    snprintf(hint, sizeof(hint), "'pgdr repo resolve %s' shows both and keeps the one you choose",
+             file ? file : "WAL-FILE");
+    VerifyFinding f = {.object = object, .problem = text, .hint = hint};
     checker_found(w->c, &f);
 }
 
@@ -202,6 +213,46 @@ static ErrCode check_path(WalChecker *w, const BackupSummary *system, const Time
     return rc;
 }
 
+/* A history file that is damaged or (tli) missing. */
+static void found_history(WalChecker *w, const WalFound *found, uint32_t tli, const Err *why)
+{
+    WalFound f = *found;
+    if (tli)
+        wal_name_history(tli, f.file);
+    char *object AUTO(mem_freep) =
+        *f.digest ? wal_object_name(&w->store, f.file, f.digest) : mem_strdup(f.file);
+    VerifyFinding finding = {.object = object,
+                             .problem = why->message,
+                             .hint = *why->hint ? why->hint : NULL,
+                             .store = &w->store,
+                             .wal = &f};
+    checker_found(w->c, &finding);
+}
+
+/* Every history file by itself: the lineage as a whole cannot say which one is damaged. */
+static ErrCode check_histories(WalChecker *w, bool *ret_good, Err *err)
+{
+    WalFoundList found = {0};
+    ErrCode rc = wal_list_histories(&w->store, &found, err);
+    *ret_good = true;
+    for (size_t i = 0; i < found.n && rc == ERR_OK; i++) {
+        Buf text AUTO(buf_release) = {0};
+        Err why = {0};
+        ErrCode one = wal_read(&w->store, &found.at[i], &text, NULL, NULL, &why);
+        if (one == ERR_OK)
+            continue;
+        *ret_good = false;
+        if (checker_is_finding(one)) {
+            found_history(w, &found.at[i], 0, &why);
+        } else {
+            *err = why;
+            rc = one;
+        }
+    }
+    vec_release(&found);
+    return rc;
+}
+
 static ErrCode check_timeline(WalChecker *w, const BackupSummary *system, uint32_t tli, Err *err)
 {
     TimelinePath path = {0};
@@ -210,7 +261,7 @@ static ErrCode check_timeline(WalChecker *w, const BackupSummary *system, uint32
     if (rc == ERR_OK)
         rc = check_path(w, system, &path, err);
     else if (rc == ERR_NOT_FOUND)
-        checker_found_err(w->c, "timeline histories", &why, NULL);
+        found_history(w, &(WalFound){.digest = ""}, tli, &why);
     vec_release(&path);
     return rc == ERR_NOT_FOUND ? ERR_OK : rc;
 }
@@ -236,6 +287,24 @@ static ErrCode check_system(WalChecker *w, const BackupSummary *system, Err *err
     return ERR_OK;
 }
 
+static ErrCode check_lineage(WalChecker *w, const BackupSummary *system, Err *err)
+{
+    Err why = {0};
+    bool good;
+    TRY(check_histories(w, &good, err));
+    if (!good)
+        return ERR_OK; /* which timelines there are is not known until they are mended */
+    ErrCode rc = lineage_read(&w->store, &w->lineage, &why);
+    if (rc == ERR_OK)
+        return check_system(w, system, err);
+    if (!checker_is_finding(rc)) {
+        *err = why;
+        return rc;
+    }
+    checker_found_err(w->c, "timeline histories", &why, NULL);
+    return ERR_OK;
+}
+
 ErrCode check_wal(Checker *c, Err *err)
 {
     progress_begin(c->spec->progress, "checking WAL", 0, 0);
@@ -248,16 +317,7 @@ ErrCode check_wal(Checker *c, Err *err)
             continue;
         WalChecker w = {.c = c};
         wal_store_init(&w.store, c->repo, b->system_id, b->wal_segment_size);
-        Err why = {0};
-        ErrCode rc = lineage_read(&w.store, &w.lineage, &why);
-        if (rc == ERR_OK)
-            rc = check_system(&w, b, err);
-        else if (checker_is_finding(rc)) {
-            checker_found_err(c, "timeline histories", &why, NULL);
-            rc = ERR_OK;
-        } else {
-            *err = why;
-        }
+        ErrCode rc = check_lineage(&w, b, err);
         lineage_release(&w.lineage);
         name_set_release(&w.checked);
         if (rc != ERR_OK)

@@ -2,12 +2,13 @@
 
 #include <string.h>
 
+#include "lib/repo/manifest.h"
 #include "verify/checker.h"
 
 bool checker_is_finding(ErrCode rc)
 {
     return rc == ERR_DAMAGED || rc == ERR_NOT_FOUND || rc == ERR_LIMIT || rc == ERR_WRONG_KEY ||
-           rc == ERR_VERSION || rc == ERR_CONFLICT || rc == ERR_WAL_MISSING || rc == ERR_CANCELLED;
+           rc == ERR_VERSION || rc == ERR_CONFLICT || rc == ERR_WAL_MISSING;
 }
 
 void checker_found(Checker *c, const VerifyFinding *f)
@@ -23,7 +24,8 @@ void checker_found_err(Checker *c, const char *object, const Err *err, const Str
     VerifyFinding f = {.object = object,
                        .problem = err->message,
                        .hint = *err->hint ? err->hint : NULL,
-                       .backups = backups};
+                       .backups = backups,
+                       .in_backups = backups != NULL};
     checker_found(c, &f);
 }
 
@@ -63,13 +65,51 @@ static void checker_release(Checker *c)
 
 /* --- which backups, which packs --- */
 
+/* A summary that cannot be read: "<id>: <why>". */
+static void found_broken(Checker *c, const char *text)
+{
+    StrList ids AUTO(str_list_release) = {0};
+    const char *colon = strchr(text, ':');
+    vec_push(&ids, mem_strndup(text, (size_t)(colon - text)));
+    char *name AUTO(mem_freep) = mem_printf("backups/%s/summary", ids.at[0]);
+    VerifyFinding f = {.object = name, .problem = colon + 2, .backups = &ids, .in_backups = true};
+    checker_found(c, &f);
+}
+
+/* Half a backup: a part of the pair that makes it exist is there, and nobody is at work on it. */
+static ErrCode check_halves(Checker *c, Err *err)
+{
+    BackupStates states AUTO(backup_states_release) = {0};
+    StrList leased AUTO(str_list_release) = {0};
+    TRY(lease_backups(c->repo, &leased, err));
+    TRY(backup_states_read(c->repo, NULL, &states, err));
+    for (size_t i = 0; i < states.n; i++) {
+        const BackupState *s = &states.at[i];
+        if (s->manifest == s->summary || s->deleted.n || str_list_has(&leased, s->id) ||
+            (c->spec->backup_id && strncmp(s->id, c->spec->backup_id, strlen(c->spec->backup_id))))
+            continue;
+        StrList ids AUTO(str_list_release) = {0};
+        vec_push(&ids, mem_strdup(s->id));
+        char *name AUTO(mem_freep) =
+            backup_object_name(s->id, s->manifest ? "summary" : "manifest");
+        VerifyFinding f = {.object = name,
+                           .problem = s->manifest ? "it is missing: the backup was never "
+                                                    "committed, or this object was lost"
+                                                  : "it is missing",
+                           .backups = &ids,
+                           .in_backups = true};
+        checker_found(c, &f);
+    }
+    return ERR_OK;
+}
+
 static ErrCode load_lists(Checker *c, Err *err)
 {
     const VerifySpec *spec = c->spec;
+    TRY(check_halves(c, err));
     TRY(backup_list_read(c->repo, &c->list, err));
     for (size_t i = 0; i < c->list.broken.n; i++) {
-        VerifyFinding f = {.object = "a backup's summary", .problem = c->list.broken.at[i]};
-        checker_found(c, &f);
+        found_broken(c, c->list.broken.at[i]);
     }
     for (size_t i = 0; i < backup_count(&c->list); i++) {
         CheckedBackup b = {.summary = backup_at(&c->list, i)};

@@ -9,6 +9,7 @@
 
 #include "catalog/backups.h"
 #include "lib/common/progress.h"
+#include "lib/repo/wal_store.h"
 
 typedef struct VerifyFinding {
     const char *object;     /* relative to the cluster; or what it is about */
@@ -16,6 +17,11 @@ typedef struct VerifyFinding {
     const char *hint;       /* NULL: none */
     const StrList *backups; /* ids that cannot be restored because of it */
     const char *window;     /* what part of the recovery window suffers; NULL: none */
+    /* What would have to be written again: the objects of `backups`, or a file of the WAL (its
+     * digest is "" when nothing of it is left). */
+    bool in_backups;
+    const WalStore *store; /* NULL: not about a WAL file */
+    const WalFound *wal;
 } VerifyFinding;
 
 typedef struct VerifySpec {

@@ -9,6 +9,8 @@ typedef struct Compressor Compressor;
 /* Level 0 means the default: as level 1, but with a match length that suits what is compressed
  * (tried anew from time to time: 4 bytes serve indexes, 6 text). One thread at a time. */
 Compressor *compressor_new(int level);
+/* Default level for WAL: one way that suits records and page images alike, without trying. */
+Compressor *compressor_new_wal(int level);
 void compressor_free(Compressor *c);
 DEFINE_FREEP(Compressor, compressor_free)
 /* The most a frame of `len` raw bytes can need. */

@@ -124,3 +124,11 @@ void str_list_sort(StrList *list)
     if (list->n)
         qsort(list->at, list->n, sizeof(list->at[0]), str_compare);
 }
+
+bool str_list_has(const StrList *list, const char *s)
+{
+    for (size_t i = 0; i < list->n; i++)
+        if (strcmp(list->at[i], s) == 0)
+            return true;
+    return false;
+}

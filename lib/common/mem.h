@@ -70,5 +70,6 @@ typedef VEC(char *) StrList;
 void str_list_release(StrList *list);
 /* Sorts by bytes. */
 void str_list_sort(StrList *list);
+bool str_list_has(const StrList *list, const char *s);
 
 #endif

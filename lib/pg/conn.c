@@ -147,7 +147,7 @@ static ErrCode connect(PgConn *c, const PgConnSpec *spec, Err *err)
     TimeUs deadline = time_monotonic() + limit_s * US_PER_SECOND;
     c->pg = start(c, spec);
     if (!c->pg)
-        abort(); /* no memory */
+        return err_set(err, ERR_INTERNAL, "libpq has no memory for a connection");
     c->lib.PQsetNoticeReceiver(c->pg, on_notice, c);
     /* Only so does the text of a refused connection contain the SQLSTATE. */
     c->lib.PQsetErrorVerbosity(c->pg, PQERRORS_VERBOSE);

@@ -1,27 +1,64 @@
 #include <string.h>
 
+#include "lib/common/hex.h"
 #include "lib/repo/repo.h"
 
 #define DOCUMENT_LEVEL 3
 #define JSON_TEXT_MAX (16 * MIB)
 
+bool document_facts_equal(const DocumentFacts *a, const DocumentFacts *b)
+{
+    return a->size == b->size && memcmp(a->sha256, b->sha256, SHA256_LEN) == 0;
+}
+
+json_t *document_facts_json(const DocumentFacts *f)
+{
+    char sha[SHA256_HEX_LEN], stamp[STAMP_TEXT_LEN];
+    return json_pack("{s:I,s:s,s:s}", "size", (json_int_t)f->size, "sha256",
+                     hex_format(f->sha256, SHA256_LEN, sha), "stamp",
+                     stamp_format(&f->stamp, stamp));
+}
+
+ErrCode document_facts_parse(const json_t *obj, DocumentFacts *ret, Err *err)
+{
+    const char *sha, *stamp;
+    int64_t size;
+    TRY(json_get_number(obj, "size", 0, INT64_MAX, &size, err));
+    TRY(json_get_text(obj, "sha256", &sha, err));
+    TRY(json_get_text(obj, "stamp", &stamp, err));
+    if (!hex_parse(sha, '\0', ret->sha256, SHA256_LEN) || !stamp_parse(stamp, &ret->stamp))
+        return err_set(err, ERR_DAMAGED, "the digest of an object is damaged");
+    ret->size = (uint64_t)size;
+    return ERR_OK;
+}
+
+ErrCode document_put_stamped(Repo *r, const char *name, const char kind[KIND_LEN], Slice text,
+                             StoragePutFlags flags, const ObjectStamp *stamp, DocumentFacts *facts,
+                             Err *err)
+{
+    ObjectWriter *w AUTO(object_writer_freep) = object_writer_new(MIN(text.len, MIB) + 4 * KIB);
+    Compressor *c AUTO(compressor_freep) = compressor_new(DOCUMENT_LEVEL);
+    const RepoKey *key = stamp ? repo_keys_find(&r->keys, stamp->key_id) : NULL;
+    ObjectFacts object;
+    if (key)
+        object_writer_begin_stamped(w, key, kind, name, stamp);
+    else
+        object_writer_begin(w, r->key, kind, name);
+    for (size_t off = 0; off < text.len; off += UNIT_RAW_MAX)
+        TRY(object_writer_add(w, c, (const uint8_t *)text.data + off,
+                              MIN(text.len - off, UNIT_RAW_MAX), NULL, err));
+    TRY(object_writer_finish(w, 0, NULL, &object, err));
+    if (facts) {
+        *facts = (DocumentFacts){.size = object.size, .stamp = object.stamp};
+        memcpy(facts->sha256, object.sha256, SHA256_LEN);
+    }
+    return repo_put(r, name, w, flags, err);
+}
+
 ErrCode document_put(Repo *r, const char *name, const char kind[KIND_LEN], const void *text,
                      size_t len, StoragePutFlags flags, DocumentFacts *facts, Err *err)
 {
-    ObjectWriter *w AUTO(object_writer_freep) = object_writer_new(MIN(len, MIB) + 4 * KIB);
-    Compressor *c AUTO(compressor_freep) = compressor_new(DOCUMENT_LEVEL);
-    ObjectFacts object;
-    object_writer_begin(w, r->key, kind, name);
-    for (size_t off = 0; off < len; off += UNIT_RAW_MAX)
-        TRY(object_writer_add(w, c, (const uint8_t *)text + off, MIN(len - off, UNIT_RAW_MAX), NULL,
-                              err));
-    TRY(object_writer_finish(w, 0, NULL, &object, err));
-    TRY(repo_put(r, name, w, flags, err));
-    if (facts) {
-        facts->size = object.size;
-        memcpy(facts->sha256, object.sha256, SHA256_LEN);
-    }
-    return ERR_OK;
+    return document_put_stamped(r, name, kind, (Slice){text, len}, flags, NULL, facts, err);
 }
 
 static ErrCode document_open(Repo *r, const char *name, const char kind[KIND_LEN], size_t limit,
@@ -35,7 +72,7 @@ static ErrCode document_open(Repo *r, const char *name, const char kind[KIND_LEN
     UnitReader *units AUTO(unit_reader_freep) = unit_reader_new(&info, name);
     Decompressor *d AUTO(decompressor_freep) = decompressor_new();
     TRY(unit_reader_table(units, bytes->data + info.table_off, info.table_len, &table, err));
-    TRY(table_section(&table, SECTION_LEN, &section, err));
+    TRY(table_find(&table, SECTION_LEN, &section, err));
     TRY(unit_lens_parse(section, info.units, info.table_off, &lens, err));
     ErrCode rc = ERR_OK;
     const uint8_t *at = bytes->data + sizeof(ObjectHeader);
@@ -60,7 +97,7 @@ ErrCode document_get(Repo *r, const char *name, const char kind[KIND_LEN], size_
     if (rc != ERR_OK)
         return err_wrap(err, "cannot read '%s/%s' in '%s'", r->cluster, name, repo_url(r));
     if (facts) {
-        facts->size = bytes.len;
+        *facts = (DocumentFacts){.size = bytes.len, .stamp = object_stamp(bytes.data)};
         sha256_of(bytes.data, bytes.len, facts->sha256);
     }
     return ERR_OK;

@@ -13,6 +13,7 @@
 #include "lib/common/json.h"
 #include "lib/common/timeutil.h"
 #include "lib/repo/format.h"
+#include "lib/repo/keyring.h"
 
 typedef struct RepoKey {
     uint8_t id[KEY_ID_LEN];
@@ -30,16 +31,21 @@ RepoKey *repo_key_new(const uint8_t repo_id[REPO_ID_LEN], uint8_t cipher, TimeUs
 void repo_key_free(RepoKey *k);
 DEFINE_FREEP(RepoKey, repo_key_free)
 
-/* Stores k->wrap without protection: {"wrap":"none","secret":…}. For CIPHER_NONE only. */
+/* Makes k->wrap without protection: {"wrap":"none","secret":…}. For CIPHER_NONE only. */
 void repo_key_wrap_plain(RepoKey *k);
-/* Reads a wrap. ERR_DAMAGED when it contradicts itself. */
-MUST_CHECK ErrCode repo_key_unwrap(const json_t *wrap, RepoKey **ret, Err *err);
+/* Makes k->wrap under the ring's passphrase: {"wrap":"scrypt"|"generated","sealed":…}. */
+MUST_CHECK ErrCode repo_key_wrap(RepoKey *k, KeyRing *ring, const WrapMethod *method, Err *err);
+/* How a wrap is protected. ERR_DAMAGED for one that is not, or not understood. */
+MUST_CHECK ErrCode wrap_method(const json_t *wrap, WrapMethod *ret, Err *err);
+/*
+ * Opens a wrap. ERR_WRONG_KEY when the passphrase does not fit, ERR_DAMAGED when the wrap
+ * contradicts itself.
+ */
+MUST_CHECK ErrCode repo_key_unwrap(const json_t *wrap, KeyRing *ring, RepoKey **ret, Err *err);
 
 /* The key of one object: HKDF over its salt and its name relative to the cluster. */
 Cipher *repo_key_object_cipher(const RepoKey *k, const uint8_t salt[SALT_LEN], const char *name);
 
-#define WAL_DIGEST_LEN 33 /* 32 hexadecimal digits */
-/* The digest that stands in a WAL object's name: of the raw content, keyed when encrypted. */
-void repo_key_wal_digest(const RepoKey *k, const void *data, size_t len, char *out);
+#define WAL_DIGEST_LEN 33 /* 32 hexadecimal digits: the digest in a WAL object's name */
 
 #endif

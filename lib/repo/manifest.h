@@ -30,8 +30,8 @@ typedef struct FileEntry {
     uint32_t pack;   /* map pack, or data pack of a small file */
     uint64_t off;    /* of the map (raw), or of the small file inside its unit */
     uint64_t map_len;
-    uint32_t unit; /* of a small file */
-    uint64_t hash; /* page_hash() of a small file */
+    uint32_t unit;  /* of a small file */
+    uint32_t small; /* its number among the small files of the pack */
 } FileEntry;
 
 typedef struct ManifestTablespace {
@@ -81,6 +81,11 @@ const ManifestHeader *manifest_reader_header(const ManifestReader *r);
 MUST_CHECK ErrCode manifest_reader_next(ManifestReader *r, FileEntry *ret, bool *ret_end, Err *err);
 /* Names of all objects of the manifest ("backups/<id>/manifest", parts), appended. */
 void manifest_reader_names(const ManifestReader *r, StrList *ret);
+
+/* The text of a manifest's head with other digests of its parts, for a copy under another key. */
+typedef ErrCode (*ManifestPartFn)(void *arg, unsigned part, DocumentFacts *ret, Err *err);
+MUST_CHECK ErrCode manifest_head_rewrite(const Buf *text, ManifestPartFn fn, void *arg, Buf *ret,
+                                         Err *err);
 
 /* "backups/<id>/<what>"; the caller frees. */
 char *backup_object_name(const char *backup_id, const char *what);

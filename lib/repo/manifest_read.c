@@ -10,8 +10,8 @@
 #define FILE_SIZE_MAX ((int64_t)1 << 50)
 
 typedef struct PartInfo {
-    uint64_t size, files;
-    uint8_t sha256[SHA256_LEN];
+    DocumentFacts facts;
+    uint64_t files;
 } PartInfo;
 
 struct ManifestReader {
@@ -29,6 +29,9 @@ struct ManifestReader {
     uint64_t unit_off;
     Buf text; /* raw bytes of the open unit */
     size_t at;
+
+    ManifestReader *other; /* of the repository's fallback, for parts that cannot be read here */
+    bool from_other;       /* the open part is the other's */
 
     json_t *line;   /* owns the texts of the last entry */
     Buf decoded[4]; /* texts that were in base64 */
@@ -64,6 +67,7 @@ void manifest_reader_close(ManifestReader *r)
     for (size_t i = 0; i < ARRAY_LEN(r->decoded); i++)
         buf_release(&r->decoded[i]);
     free(r->last_path);
+    manifest_reader_close(r->other);
     free(r);
 }
 
@@ -208,16 +212,13 @@ static ErrCode header_parse(const json_t *j, ManifestHeader *h, Err *err)
 
 static ErrCode head_part(ManifestReader *r, const json_t *j, Err *err)
 {
-    int64_t part, size, files;
-    const char *sha;
+    int64_t part, files;
     PartInfo info;
     TRY(json_get_number(j, "part", 1, INT32_MAX, &part, err));
-    TRY(json_get_number(j, "size", 0, PART_STORED_MAX, &size, err));
     TRY(json_get_number(j, "files", 0, INT64_MAX, &files, err));
-    TRY(json_get_text(j, "sha256", &sha, err));
-    if ((size_t)part != r->parts.n + 1 || !hex_parse(sha, '\0', info.sha256, SHA256_LEN))
+    TRY(document_facts_parse(j, &info.facts, err));
+    if ((size_t)part != r->parts.n + 1 || info.facts.size > PART_STORED_MAX)
         return err_set(err, ERR_DAMAGED, "the list of parts is damaged");
-    info.size = (uint64_t)size;
     info.files = (uint64_t)files;
     vec_push(&r->parts, info);
     return ERR_OK;
@@ -278,8 +279,7 @@ ErrCode manifest_reader_open(Repo *repo, const char *backup_id, const DocumentFa
     DocumentFacts facts;
     char *name AUTO(mem_freep) = backup_object_name(backup_id, "manifest");
     TRY(document_get(repo, name, KIND_MANIFEST, HEAD_MAX, &text, &facts, err));
-    if (expected &&
-        (facts.size != expected->size || memcmp(facts.sha256, expected->sha256, SHA256_LEN) != 0))
+    if (expected && !document_facts_equal(&facts, expected))
         return err_set(err, ERR_DAMAGED,
                        "'%s/%s' in '%s' is not the one its summary was written "
                        "for",
@@ -302,27 +302,51 @@ static ErrCode part_load(ManifestReader *r, const char *name, Err *err)
     r->stored.len = 0;
     TRY(repo_get(r->repo, name, PART_STORED_MAX, &r->stored, err));
     sha256_of(r->stored.data, r->stored.len, sha);
-    if (r->stored.len != part->size || memcmp(sha, part->sha256, SHA256_LEN) != 0)
+    if (r->stored.len != part->facts.size || memcmp(sha, part->facts.sha256, SHA256_LEN) != 0)
         return err_set(err, ERR_DAMAGED, "the bytes are not those the manifest's head lists");
     TRY(object_parse(&r->repo->keys, r->stored.data, r->stored.len, KIND_MANIFEST, &info, err));
     unit_reader_free(r->units);
     r->units = unit_reader_new(&info, name);
     TRY(unit_reader_table(r->units, r->stored.data + info.table_off, info.table_len, &table, err));
-    TRY(table_section(&table, SECTION_LEN, &section, err));
+    TRY(table_find(&table, SECTION_LEN, &section, err));
     TRY(unit_lens_parse(section, info.units, info.table_off, &r->lens, err));
     r->unit = 0;
     r->unit_off = sizeof(ObjectHeader);
-    r->part_files = 0;
     return ERR_OK;
 }
 
-static ErrCode part_open(ManifestReader *r, Err *err)
+static ErrCode part_open_here(ManifestReader *r, Err *err)
 {
     char *name AUTO(mem_freep) = part_name(r, r->part);
     if (part_load(r, name, err) != ERR_OK)
         return err_wrap(err, "cannot read '%s/%s' in '%s'", r->repo->cluster, name,
                         repo_url(r->repo));
+    return ERR_OK;
+}
+
+/* A copy of the backup has the same entries in the same parts. */
+static ErrCode part_open_elsewhere(ManifestReader *r, Err *err)
+{
+    if (!r->other)
+        TRY(manifest_reader_open(r->repo->fallback, r->backup_id, NULL, &r->other, err));
+    if (r->other->parts.n != r->parts.n ||
+        r->other->parts.at[r->part].files != r->parts.at[r->part].files)
+        return err_set(err, ERR_DAMAGED, "the manifests of %s in '%s' and '%s' differ",
+                       r->backup_id, repo_url(r->repo), repo_url(r->repo->fallback));
+    r->other->part = r->part;
+    return part_open_here(r->other, err);
+}
+
+static ErrCode part_open(ManifestReader *r, Err *err)
+{
+    ErrCode rc = part_open_here(r, err);
+    r->from_other = rc != ERR_OK && repo_falls_back(r->repo, err);
+    if (r->from_other)
+        rc = part_open_elsewhere(r, err);
+    if (rc != ERR_OK)
+        return rc;
     r->part++;
+    r->part_files = 0;
     return ERR_OK;
 }
 
@@ -331,7 +355,8 @@ static ErrCode reader_fill(ManifestReader *r, bool *ret_end, Err *err)
 {
     *ret_end = false;
     while (r->at == r->text.len) {
-        if (r->unit == r->lens.n) {
+        ManifestReader *from = r->from_other ? r->other : r;
+        if (from->unit == from->lens.n) {
             if (r->part && r->part_files != r->parts.at[r->part - 1].files)
                 return err_set(err, ERR_DAMAGED, "part %zu of the manifest of %s lacks files",
                                r->part, r->backup_id);
@@ -343,9 +368,10 @@ static ErrCode reader_fill(ManifestReader *r, bool *ret_end, Err *err)
             continue;
         }
         r->text.len = r->at = 0;
-        TRY(unit_reader_append(r->units, r->decompressor, r->unit, r->stored.data + r->unit_off,
-                               r->lens.at[r->unit], &r->text, err));
-        r->unit_off += r->lens.at[r->unit++];
+        TRY(unit_reader_append(from->units, r->decompressor, from->unit,
+                               from->stored.data + from->unit_off, from->lens.at[from->unit],
+                               &r->text, err));
+        from->unit_off += from->lens.at[from->unit++];
     }
     return ERR_OK;
 }
@@ -370,20 +396,18 @@ static ErrCode entry_place(const json_t *j, FileEntry *e, Err *err)
         return e->kind == FILE_REGULAR && e->size
                    ? err_set(err, ERR_DAMAGED, "a file that is not empty has no place")
                    : ERR_OK;
-    json_int_t backup, pack, unit, off;
-    const char *hex;
-    TRY(json_get_text(j, "h", &hex, err));
-    if (json_unpack(place, "[I,I,I,I!]", &backup, &pack, &unit, &off) != 0 || backup < 0 ||
-        backup > UINT32_MAX || pack < 0 || pack > UINT32_MAX || unit < 0 || unit > UINT32_MAX ||
-        off < 0 || (uint64_t)off > UNIT_RAW_MAX || strlen(hex) != 16 || !hex_is_lower(hex, 16) ||
-        e->size > SMALL_FILE_MAX)
+    json_int_t backup, pack, unit, off, small;
+    if (json_unpack(place, "[I,I,I,I,I!]", &backup, &pack, &unit, &off, &small) != 0 ||
+        backup < 0 || backup > UINT32_MAX || pack < 0 || pack > UINT32_MAX || unit < 0 ||
+        unit > UINT32_MAX || off < 0 || (uint64_t)off > UNIT_RAW_MAX || small < 0 ||
+        small > UINT32_MAX || e->size > SMALL_FILE_MAX)
         return err_set(err, ERR_DAMAGED, "\"x\" is damaged");
     e->place = PLACE_SMALL;
     e->backup = (uint32_t)backup;
     e->pack = (uint32_t)pack;
     e->unit = (uint32_t)unit;
     e->off = (uint64_t)off;
-    e->hash = strtoull(hex, NULL, 16);
+    e->small = (uint32_t)small;
     return ERR_OK;
 }
 

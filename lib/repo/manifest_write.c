@@ -99,8 +99,8 @@ static void append_place(const FileEntry *e, Buf *out)
         buf_printf(out, ",\"m\":[%u,%u,%" PRIu64 ",%" PRIu64 "]", e->backup, e->pack, e->off,
                    e->map_len);
     if (e->place == PLACE_SMALL)
-        buf_printf(out, ",\"x\":[%u,%u,%u,%" PRIu64 "],\"h\":\"%016" PRIx64 "\"", e->backup,
-                   e->pack, e->unit, e->off, e->hash);
+        buf_printf(out, ",\"x\":[%u,%u,%u,%" PRIu64 ",%u]", e->backup, e->pack, e->unit, e->off,
+                   e->small);
 }
 
 static void append_entry(const ManifestHeader *h, const FileEntry *e, Buf *out)
@@ -140,11 +140,24 @@ static ErrCode flush_unit(ManifestWriter *w, Err *err)
     return ERR_OK;
 }
 
-static void append_facts(Buf *out, uint64_t size, const uint8_t sha256[SHA256_LEN])
+static void append_part(Buf *head, unsigned part, uint64_t files, const DocumentFacts *f)
 {
+    char sha[SHA256_HEX_LEN], stamp[STAMP_TEXT_LEN];
+    buf_printf(head,
+               "{\"part\":%u,\"files\":%" PRIu64 ",\"size\":%" PRIu64
+               ",\"sha256\":\"%s\",\"stamp\":\"%s\"}\n",
+               part, files, f->size, hex_format(f->sha256, SHA256_LEN, sha),
+               stamp_format(&f->stamp, stamp));
+}
+
+static void append_end(Buf *head, uint64_t files, uint64_t bytes)
+{
+    uint8_t sha[SHA256_LEN];
     char hex[SHA256_HEX_LEN];
-    buf_printf(out, "\"size\":%" PRIu64 ",\"sha256\":\"%s\"", size,
-               hex_format(sha256, SHA256_LEN, hex));
+    sha256_of(head->data, head->len, sha);
+    buf_printf(head,
+               "{\"end\":true,\"files\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"sha256\":\"%s\"}\n",
+               files, bytes, hex_format(sha, SHA256_LEN, hex));
 }
 
 static ErrCode close_part(ManifestWriter *w, Err *err)
@@ -155,9 +168,9 @@ static ErrCode close_part(ManifestWriter *w, Err *err)
     TRY(flush_unit(w, err));
     TRY(object_writer_finish(w->object, 0, NULL, &facts, err));
     TRY(repo_put(w->repo, w->part_name, w->object, STORAGE_CREATE, err));
-    buf_printf(&w->head, "{\"part\":%u,\"files\":%" PRIu64 ",", w->part, w->part_files);
-    append_facts(&w->head, facts.size, facts.sha256);
-    buf_append_str(&w->head, "}\n");
+    DocumentFacts part = {.size = facts.size, .stamp = facts.stamp};
+    memcpy(part.sha256, facts.sha256, SHA256_LEN);
+    append_part(&w->head, w->part, w->part_files, &part);
     w->open = false;
     return ERR_OK;
 }
@@ -240,15 +253,44 @@ ErrCode manifest_writer_finish(ManifestWriter *w, DocumentFacts *ret, Err *err)
     if (!first)
         return err_set(err, ERR_INTERNAL, "cannot write the manifest's header");
     Buf text AUTO(buf_release) = {0};
-    uint8_t sha[SHA256_LEN];
-    char hex[SHA256_HEX_LEN];
     buf_printf(&text, "%s\n", first);
     buf_append(&text, w->head.data, w->head.len);
-    sha256_of(text.data, text.len, sha);
-    buf_printf(&text,
-               "{\"end\":true,\"files\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"sha256\":\"%s\"}\n",
-               w->files, w->bytes, hex_format(sha, SHA256_LEN, hex));
+    append_end(&text, w->files, w->bytes);
     char *name AUTO(mem_freep) = backup_object_name(w->header->id, "manifest");
     return document_put(w->repo, name, KIND_MANIFEST, text.data, text.len, STORAGE_CREATE, ret,
                         err);
+}
+
+static ErrCode rewrite_line(const char *line, size_t len, const json_t *j, ManifestPartFn fn,
+                            void *arg, Buf *ret, Err *err)
+{
+    int64_t part, files, bytes;
+    DocumentFacts facts;
+    if (json_object_get(j, "part")) {
+        TRY(json_get_number(j, "part", 1, INT32_MAX, &part, err));
+        TRY(json_get_number(j, "files", 0, INT64_MAX, &files, err));
+        TRY(fn(arg, (unsigned)part, &facts, err));
+        append_part(ret, (unsigned)part, (uint64_t)files, &facts);
+    } else if (json_object_get(j, "end")) {
+        TRY(json_get_number(j, "files", 0, INT64_MAX, &files, err));
+        TRY(json_get_number(j, "bytes", 0, INT64_MAX, &bytes, err));
+        append_end(ret, (uint64_t)files, (uint64_t)bytes);
+    } else {
+        buf_append(ret, line, len);
+        buf_append_u8(ret, '\n');
+    }
+    return ERR_OK;
+}
+
+ErrCode manifest_head_rewrite(const Buf *text, ManifestPartFn fn, void *arg, Buf *ret, Err *err)
+{
+    for (size_t at = 0; at < text->len;) {
+        const char *line = (const char *)text->data + at, *nl = memchr(line, '\n', text->len - at);
+        size_t len = nl ? (size_t)(nl - line) : text->len - at;
+        json_t *j AUTO(json_decrefp) = NULL;
+        TRY(json_parse_object(line, len, &j, err));
+        TRY(rewrite_line(line, len, j, fn, arg, ret, err));
+        at += len + 1;
+    }
+    return ERR_OK;
 }

@@ -167,6 +167,7 @@ struct MapPackReader {
     OpenPack *open[OPEN_PACKS];
     uint64_t clock;
     Buf scratch, bytes;
+    MapPackReader *fallback; /* of the repository's fallback; made when it is needed */
 };
 
 MapPackReader *map_pack_reader_new(Repo *repo, PackFindFn find, void *arg)
@@ -203,6 +204,7 @@ void map_pack_reader_free(MapPackReader *r)
         open_pack_free(r->open[i]);
     buf_release(&r->scratch);
     buf_release(&r->bytes);
+    map_pack_reader_free(r->fallback);
     free(r);
 }
 
@@ -223,7 +225,7 @@ static uint32_t reader_intern(MapPackReader *r, const char *id, size_t len)
 static ErrCode open_pack_ids(MapPackReader *r, OpenPack *p, const Buf *table, Err *err)
 {
     Slice section;
-    TRY(table_section(table, SECTION_IDS, &section, err));
+    TRY(table_find(table, SECTION_IDS, &section, err));
     Cursor c = cursor_of(section.data, section.len);
     uint64_t n = cursor_varint(&c);
     if (n > MAP_IDS_MAX)
@@ -248,9 +250,9 @@ static ErrCode open_pack_load(MapPackReader *r, OpenPack *p, Err *err)
     TRY(repo_get_table(r->repo, p->name, KIND_MAPS, &p->info, &table, err));
     if (expected &&
         (expected->facts.size != p->info.size || expected->facts.table_off != p->info.table_off ||
-         memcmp(expected->facts.salt, p->info.salt, SALT_LEN) != 0))
+         memcmp(expected->facts.stamp.salt, p->info.salt, SALT_LEN) != 0))
         return err_set(err, ERR_DAMAGED, "it is not the one in its backup's list of packs");
-    TRY(table_section(&table, SECTION_LEN, &section, err));
+    TRY(table_find(&table, SECTION_LEN, &section, err));
     TRY(unit_lens_parse(section, p->info.units, p->info.table_off, &lens, err));
     uint64_t off = sizeof(ObjectHeader);
     for (size_t i = 0; i < lens.n; off += lens.at[i++])
@@ -343,8 +345,8 @@ static ErrCode reader_map(MapPackReader *r, const char *backup_id, const MapRef 
     return ERR_OK;
 }
 
-ErrCode map_pack_reader_get(MapPackReader *r, const char *backup_id, const MapRef *ref,
-                            FileMap *ret, Err *err)
+static ErrCode reader_get(MapPackReader *r, const char *backup_id, const MapRef *ref, FileMap *ret,
+                          Err *err)
 {
     FileMap map AUTO(file_map_release) = {0};
     FileMap base AUTO(file_map_release) = {0};
@@ -361,4 +363,29 @@ ErrCode map_pack_reader_get(MapPackReader *r, const char *backup_id, const MapRe
     *ret = map;
     map = (FileMap){0};
     return ERR_OK;
+}
+
+/* The fallback's maps number backups in their own way. */
+static ErrCode reader_get_elsewhere(MapPackReader *r, const char *backup_id, const MapRef *ref,
+                                    FileMap *ret, Err *err)
+{
+    if (!r->fallback)
+        r->fallback = map_pack_reader_new(r->repo->fallback, NULL, NULL);
+    TRY(map_pack_reader_get(r->fallback, backup_id, ref, ret, err));
+    for (size_t i = 0; i < ret->sources.n; i++) {
+        const char *id = r->fallback->ids.at[ret->sources.at[i].backup];
+        ret->sources.at[i].backup = reader_intern(r, id, strlen(id));
+    }
+    return ERR_OK;
+}
+
+ErrCode map_pack_reader_get(MapPackReader *r, const char *backup_id, const MapRef *ref,
+                            FileMap *ret, Err *err)
+{
+    if (!r->repo->fallback || !atomic_load(&r->repo->down)) {
+        ErrCode rc = reader_get(r, backup_id, ref, ret, err);
+        if (rc == ERR_OK || !repo_falls_back(r->repo, err))
+            return rc;
+    }
+    return reader_get_elsewhere(r, backup_id, ref, ret, err);
 }

@@ -91,8 +91,8 @@ static ErrCode header_validate(const ObjectHeader *h, Err *err)
     return ERR_OK;
 }
 
-/* Header, footer and every byte between them, without any key. */
-static ErrCode object_validate(const void *data, size_t size, ObjectFooter *f, Err *err)
+/* Header and footer, without any key. */
+static ErrCode object_frame(const void *data, size_t size, ObjectFooter *f, Err *err)
 {
     if (size < sizeof(ObjectHeader) + FRAME_PREFIX_LEN + sizeof(ObjectFooter))
         return err_set(err, ERR_DAMAGED, "%zu bytes are too few for an object: it is cut off",
@@ -105,11 +105,27 @@ static ErrCode object_validate(const void *data, size_t size, ObjectFooter *f, E
     if (memcmp(h.kind, f->kind, KIND_LEN) != 0 || h.cipher != f->cipher ||
         memcmp(h.key_id, f->key_id, KEY_ID_LEN) != 0 || memcmp(h.salt, f->salt, SALT_LEN) != 0)
         return err_set(err, ERR_DAMAGED, "header and footer belong to different objects");
+    return ERR_OK;
+}
+
+/* The same, and every byte between them. */
+static ErrCode object_validate(const void *data, size_t size, ObjectFooter *f, Err *err)
+{
     uint8_t sha[SHA256_LEN];
+    TRY(object_frame(data, size, f, err));
     sha256_of(data, size - sizeof(*f), sha);
     if (memcmp(sha, f->sha256, SHA256_LEN) != 0)
         return err_set(err, ERR_DAMAGED, "the stored bytes do not fit their SHA-256");
     return ERR_OK;
+}
+
+ErrCode object_open(const RepoKeys *keys, const void *data, size_t size, const char kind[KIND_LEN],
+                    ObjectInfo *ret, Err *err)
+{
+    ObjectFooter f;
+    TRY(object_frame(data, size, &f, err));
+    TRY(footer_kind(&f, kind, err));
+    return footer_info(keys, &f, size, ret, err);
 }
 
 ErrCode object_parse(const RepoKeys *keys, const void *data, size_t size, const char kind[KIND_LEN],
@@ -191,21 +207,28 @@ ErrCode unit_reader_table(UnitReader *r, const void *stored, size_t len, Buf *re
     return ERR_OK;
 }
 
+ErrCode unit_reader_frame(UnitReader *r, uint64_t number, const void *stored, size_t len,
+                          Slice *ret, Err *err)
+{
+    *ret = (Slice){stored, len};
+    if (!r->cipher)
+        return ERR_OK;
+    return reader_unseal(r, FRAME_SEALED, DOMAIN_UNIT, number, stored, len, ret, err);
+}
+
 ErrCode unit_reader_open(UnitReader *r, Decompressor *d, uint64_t number, const void *stored,
                          size_t len, void *out, size_t raw_len, Err *err)
 {
-    Slice plain = {stored, len};
-    if (r->cipher)
-        TRY(reader_unseal(r, FRAME_SEALED, DOMAIN_UNIT, number, stored, len, &plain, err));
+    Slice plain;
+    TRY(unit_reader_frame(r, number, stored, len, &plain, err));
     return decompressor_run(d, plain.data, plain.len, out, raw_len, err);
 }
 
 ErrCode unit_reader_append(UnitReader *r, Decompressor *d, uint64_t number, const void *stored,
                            size_t len, Buf *out, Err *err)
 {
-    Slice plain = {stored, len};
-    if (r->cipher)
-        TRY(reader_unseal(r, FRAME_SEALED, DOMAIN_UNIT, number, stored, len, &plain, err));
+    Slice plain;
+    TRY(unit_reader_frame(r, number, stored, len, &plain, err));
     size_t raw;
     TRY(frame_raw_size(plain.data, plain.len, UNIT_RAW_MAX, &raw, err));
     TRY(decompressor_run(d, plain.data, plain.len, buf_reserve(out, raw), raw, err));
@@ -213,7 +236,7 @@ ErrCode unit_reader_append(UnitReader *r, Decompressor *d, uint64_t number, cons
     return ERR_OK;
 }
 
-ErrCode table_section(const Buf *table, uint8_t type, Slice *ret, Err *err)
+ErrCode table_find(const Buf *table, uint8_t type, Slice *ret, Err *err)
 {
     Cursor c = cursor_of(table->data, table->len);
     *ret = (Slice){NULL, 0};

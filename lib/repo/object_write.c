@@ -18,7 +18,7 @@ struct ObjectWriter {
     char *spill_dir;
     int spill_fd;
 
-    const RepoKey *key;
+    ObjectStamp stamp;
     ObjectHeader header;
     Cipher *cipher;
     char *name;
@@ -99,14 +99,45 @@ static ErrCode writer_spill(ObjectWriter *w, bool all, Err *err)
     return ERR_OK;
 }
 
-void object_writer_begin(ObjectWriter *w, const RepoKey *key, const char kind[KIND_LEN],
-                         const char *name)
+const char *stamp_format(const ObjectStamp *s, char *out)
+{
+    uint8_t bytes[STAMP_LEN];
+    memcpy(bytes, s->key_id, KEY_ID_LEN);
+    memcpy(bytes + KEY_ID_LEN, s->salt, SALT_LEN);
+    set_u64(bytes + KEY_ID_LEN + SALT_LEN, s->created_us);
+    return hex_format(bytes, sizeof(bytes), out);
+}
+
+bool stamp_parse(const char *text, ObjectStamp *ret)
+{
+    uint8_t bytes[STAMP_LEN];
+    if (!hex_parse(text, '\0', bytes, sizeof(bytes)))
+        return false;
+    memcpy(ret->key_id, bytes, KEY_ID_LEN);
+    memcpy(ret->salt, bytes + KEY_ID_LEN, SALT_LEN);
+    ret->created_us = get_u64(bytes + KEY_ID_LEN + SALT_LEN);
+    return true;
+}
+
+ObjectStamp object_stamp(const void *object)
+{
+    ObjectHeader h;
+    ObjectStamp s;
+    memcpy(&h, object, sizeof(h));
+    memcpy(s.key_id, h.key_id, KEY_ID_LEN);
+    memcpy(s.salt, h.salt, SALT_LEN);
+    s.created_us = h.created_us;
+    return s;
+}
+
+void object_writer_begin_stamped(ObjectWriter *w, const RepoKey *key, const char kind[KIND_LEN],
+                                 const char *name, const ObjectStamp *stamp)
 {
     w->len = 0;
     w->spilled = 0;
     w->units = 0;
     w->lens.len = 0;
-    w->key = key;
+    w->stamp = *stamp;
     free(w->name);
     w->name = mem_strdup(name);
     sha256_reset(w->sha);
@@ -116,16 +147,25 @@ void object_writer_begin(ObjectWriter *w, const RepoKey *key, const char kind[KI
                         .frame_len = sizeof(*h) - FRAME_PREFIX_LEN,
                         .version = FORMAT_VERSION,
                         .cipher = key->cipher,
-                        .created_us = (uint64_t)time_now()};
+                        .created_us = stamp->created_us};
     memcpy(h->kind, kind, KIND_LEN);
     memcpy(h->repo_id, key->repo_id, REPO_ID_LEN);
     memcpy(h->key_id, key->id, KEY_ID_LEN);
-    random_bytes(h->salt, SALT_LEN);
+    memcpy(h->salt, stamp->salt, SALT_LEN);
     h->crc = crc32c(0, h, offsetof(ObjectHeader, crc));
     writer_append(w, h, sizeof(*h));
 
     cipher_free(w->cipher);
     w->cipher = key->cipher == CIPHER_NONE ? NULL : repo_key_object_cipher(key, h->salt, name);
+}
+
+void object_writer_begin(ObjectWriter *w, const RepoKey *key, const char kind[KIND_LEN],
+                         const char *name)
+{
+    ObjectStamp stamp = {.created_us = (uint64_t)time_now()};
+    memcpy(stamp.key_id, key->id, KEY_ID_LEN);
+    random_bytes(stamp.salt, SALT_LEN);
+    object_writer_begin_stamped(w, key, kind, name, &stamp);
 }
 
 /* Seals `plain` behind w->len as a skippable frame; returns the bytes it takes. */
@@ -142,6 +182,12 @@ static size_t writer_seal(ObjectWriter *w, uint32_t magic, uint32_t domain, uint
     return total;
 }
 
+static void writer_count(ObjectWriter *w, size_t stored)
+{
+    buf_append_varint(&w->lens, stored);
+    w->units++;
+}
+
 ErrCode object_writer_add(ObjectWriter *w, Compressor *c, const void *raw, size_t len,
                           uint32_t *ret_stored, Err *err)
 {
@@ -155,10 +201,20 @@ ErrCode object_writer_add(ObjectWriter *w, Compressor *c, const void *raw, size_
         stored = compressor_run(c, raw, len, w->data + w->len, bound);
         writer_took(w, stored);
     }
-    buf_append_varint(&w->lens, stored);
-    w->units++;
+    writer_count(w, stored);
     if (ret_stored)
         *ret_stored = (uint32_t)stored;
+    return writer_spill(w, false, err);
+}
+
+ErrCode object_writer_add_packed(ObjectWriter *w, const void *frame, size_t len, Err *err)
+{
+    size_t stored = len;
+    if (w->cipher)
+        stored = writer_seal(w, FRAME_SEALED, DOMAIN_UNIT, w->units, frame, len);
+    else
+        writer_append(w, frame, len);
+    writer_count(w, stored);
     return writer_spill(w, false, err);
 }
 
@@ -198,7 +254,7 @@ static void writer_add_table(ObjectWriter *w, const Buf *sections, ObjectFacts *
 ErrCode object_writer_finish(ObjectWriter *w, uint64_t slots, const Buf *sections, ObjectFacts *ret,
                              Err *err)
 {
-    ObjectFacts facts = {.cipher = w->header.cipher};
+    ObjectFacts facts = {.stamp = w->stamp};
     writer_add_table(w, sections, &facts);
     ObjectFooter f = {.frame_magic = FRAME_FOOTER,
                       .frame_len = sizeof(f) - FRAME_PREFIX_LEN,
@@ -217,8 +273,6 @@ ErrCode object_writer_finish(ObjectWriter *w, uint64_t slots, const Buf *section
     writer_append(w, &f, sizeof(f));
 
     facts.size = object_writer_len(w);
-    memcpy(facts.key_id, f.key_id, KEY_ID_LEN);
-    memcpy(facts.salt, f.salt, SALT_LEN);
     sha256_result(w->sha, facts.sha256);
     TRY(writer_spill(w, true, err));
     *ret = facts;

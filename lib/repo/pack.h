@@ -62,7 +62,7 @@ MUST_CHECK ErrCode pack_writer_add_pages(PackWriter *w, Compressor *c, const Pac
 typedef struct PackSmall {
     const char *path;
     uint32_t off, len; /* inside the unit */
-    uint64_t hash;     /* out */
+    uint32_t index;    /* out: its number among the small files of the pack */
 } PackSmall;
 
 /* Adds one unit of small files that lie in `data` as `items` say; *ret_unit is its number. */

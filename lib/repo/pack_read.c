@@ -22,7 +22,7 @@ static ErrCode table_units(PackTable *t, Err *err)
     Slice section;
     UnitLens lens = {0};
     uint32_t units = t->info.units;
-    TRY(table_section(&t->table, SECTION_LEN, &section, err));
+    TRY(table_find(&t->table, SECTION_LEN, &section, err));
     TRY(unit_lens_parse(section, units, t->info.table_off, &lens, err));
     t->unit_off = mem_new(((size_t)units + 1) * sizeof(*t->unit_off));
     uint64_t off = sizeof(ObjectHeader);
@@ -36,7 +36,7 @@ static ErrCode table_units(PackTable *t, Err *err)
 static ErrCode table_slots(PackTable *t, Err *err)
 {
     Slice section;
-    TRY(table_section(&t->table, SECTION_SLOTS, &section, err));
+    TRY(table_find(&t->table, SECTION_SLOTS, &section, err));
     Cursor c = cursor_of(section.data, section.len);
     uint32_t unit = 0;
     uint64_t slot = 0;
@@ -51,12 +51,12 @@ static ErrCode table_slots(PackTable *t, Err *err)
     t->unit_slot[unit] = slot;
     if (c.bad || unit != t->info.units || slot != t->info.slots)
         return err_set(err, ERR_DAMAGED, "the slots of the units do not add up");
-    TRY(table_section(&t->table, SECTION_PAGE, &section, err));
+    TRY(table_find(&t->table, SECTION_PAGE, &section, err));
     c = cursor_of(section.data, section.len);
     t->page_size = (size_t)cursor_varint(&c);
     if (c.bad || t->page_size > UNIT_RAW_MAX || (slot && !t->page_size))
         return err_set(err, ERR_DAMAGED, "the page size is damaged");
-    TRY(table_section(&t->table, SECTION_HASH, &t->hashes, err));
+    TRY(table_find(&t->table, SECTION_HASH, &t->hashes, err));
     if (t->hashes.len % 8 != 0 || t->hashes.len / 8 < t->info.slots)
         return err_set(err, ERR_DAMAGED, "there are fewer page hashes than slots");
     t->n_small = t->hashes.len / 8 - t->info.slots;
@@ -84,19 +84,19 @@ static ErrCode table_complete(PackTable *t, Err *err)
 static ErrCode table_load_expected(PackTable *t, Repo *repo, const PackInfo *expected, Err *err)
 {
     const ObjectFacts *f = &expected->facts;
-    const RepoKey *key = repo_keys_find(&repo->keys, f->key_id);
+    const RepoKey *key = repo_keys_find(&repo->keys, f->stamp.key_id);
     if (!key)
         return err_set(err, ERR_WRONG_KEY,
                        "it was written under a key that this repository does "
                        "not have");
     t->info = (ObjectInfo){.key = key,
-                           .cipher = f->cipher,
+                           .cipher = key->cipher,
                            .size = f->size,
                            .table_off = f->table_off,
                            .table_len = f->table_len,
                            .units = expected->units,
                            .slots = expected->slots};
-    memcpy(t->info.salt, f->salt, SALT_LEN);
+    memcpy(t->info.salt, f->stamp.salt, SALT_LEN);
     Buf stored AUTO(buf_release) = {0};
     uint8_t sha[SHA256_LEN];
     TRY(repo_get_range(repo, t->name, f->table_off, buf_reserve(&stored, f->table_len),
@@ -165,7 +165,7 @@ static ErrCode owners_files(const PackTable *t, StrList *files, Err *err)
 {
     Slice section;
     size_t raw_len;
-    TRY(table_section(&t->table, SECTION_FILES, &section, err));
+    TRY(table_find(&t->table, SECTION_FILES, &section, err));
     TRY(frame_raw_size(section.data, section.len, FILES_RAW_MAX, &raw_len, err));
     Buf raw AUTO(buf_release) = {0};
     Decompressor *d AUTO(decompressor_freep) = decompressor_new();
@@ -230,7 +230,7 @@ ErrCode pack_table_owners(const PackTable *t, StrList *files, PackOwners *owners
 {
     Slice section;
     TRY(owners_files(t, files, err));
-    TRY(table_section(&t->table, SECTION_OWNER, &section, err));
+    TRY(table_find(&t->table, SECTION_OWNER, &section, err));
     OwnerWalk w = {.c = cursor_of(section.data, section.len), .n_files = files->n};
     vec_reserve(&w.ends, files->n);
     for (size_t i = 0; i < files->n; i++)

@@ -197,8 +197,9 @@ ErrCode pack_writer_add_small(PackWriter *w, Compressor *c, PackSmall *items, si
         buf_append_varint(&w->owner, file_index(w, s->path));
         buf_append_varint(&w->owner, s->off);
         buf_append_varint(&w->owner, s->len);
-        s->hash = page_hash(w->key->page_secret, 0, (const uint8_t *)data + s->off, s->len);
-        buf_append_u64(&w->small_hashes, s->hash);
+        s->index = (uint32_t)(w->small_hashes.len / 8);
+        buf_append_u64(&w->small_hashes,
+                       page_hash(w->key->page_secret, 0, (const uint8_t *)data + s->off, s->len));
     }
     *ret_unit = unit;
     return ERR_OK;

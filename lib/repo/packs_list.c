@@ -52,59 +52,58 @@ uint64_t packs_list_stored(const PacksList *l)
 static void append_own(Buf *out, const PackInfo *p)
 {
     const ObjectFacts *f = &p->facts;
-    char sha[SHA256_HEX_LEN], table[SHA256_HEX_LEN], kid[2 * KEY_ID_LEN + 1];
-    char salt[2 * SALT_LEN + 1];
+    char sha[SHA256_HEX_LEN], table[SHA256_HEX_LEN], stamp[STAMP_TEXT_LEN];
     buf_printf(out,
-               "{\"n\":\"%c%u\",\"size\":%" PRIu64 ",\"sha256\":\"%s\",\"kid\":\"%s\","
-               "\"cipher\":%u,\"salt\":\"%s\",\"slots\":%" PRIu64 ",\"units\":%u,"
-               "\"table\":[%" PRIu64 ",%u,\"%s\"]}\n",
+               "{\"n\":\"%c%u\",\"size\":%" PRIu64 ",\"sha256\":\"%s\",\"stamp\":\"%s\","
+               "\"slots\":%" PRIu64 ",\"units\":%u,\"table\":[%" PRIu64 ",%u,\"%s\"]}\n",
                p->id.kind, p->id.number, f->size, hex_format(f->sha256, SHA256_LEN, sha),
-               hex_format(f->key_id, KEY_ID_LEN, kid), f->cipher,
-               hex_format(f->salt, SALT_LEN, salt), p->slots, p->units, f->table_off, f->table_len,
+               stamp_format(&f->stamp, stamp), p->slots, p->units, f->table_off, f->table_len,
                hex_format(f->table_sha256, SHA256_LEN, table));
+}
+
+void packs_list_format(const PacksList *l, Buf *out)
+{
+    for (size_t i = 0; i < l->own.n; i++)
+        append_own(out, &l->own.at[i]);
+    for (size_t i = 0; i < l->refs.n; i++) {
+        const PackRefs *r = &l->refs.at[i];
+        buf_printf(out, "{\"ref\":\"%s\",\"n\":[", r->backup_id);
+        for (size_t k = 0; k < r->packs.n; k++) {
+            const PackRef *p = &r->packs.at[k];
+            buf_printf(out, "%s[\"%c%u\",%" PRIu64 ",%" PRIu64 ",%" PRIu64 "]", k ? "," : "",
+                       p->id.kind, p->id.number, p->slots, p->live, p->size);
+        }
+        buf_append_str(out, "]}\n");
+    }
+    buf_append_str(out, "{\"end\":true}\n");
 }
 
 ErrCode packs_list_put(Repo *repo, const char *backup_id, const PacksList *l, DocumentFacts *ret,
                        Err *err)
 {
     Buf text AUTO(buf_release) = {0};
-    for (size_t i = 0; i < l->own.n; i++)
-        append_own(&text, &l->own.at[i]);
-    for (size_t i = 0; i < l->refs.n; i++) {
-        const PackRefs *r = &l->refs.at[i];
-        buf_printf(&text, "{\"ref\":\"%s\",\"n\":[", r->backup_id);
-        for (size_t k = 0; k < r->packs.n; k++) {
-            const PackRef *p = &r->packs.at[k];
-            buf_printf(&text, "%s[\"%c%u\",%" PRIu64 ",%" PRIu64 ",%" PRIu64 "]", k ? "," : "",
-                       p->id.kind, p->id.number, p->slots, p->live, p->size);
-        }
-        buf_append_str(&text, "]}\n");
-    }
-    buf_append_str(&text, "{\"end\":true}\n");
+    packs_list_format(l, &text);
     char *name AUTO(mem_freep) = backup_object_name(backup_id, "packs");
     return document_put(repo, name, KIND_PACKS, text.data, text.len, STORAGE_CREATE, ret, err);
 }
 
 static ErrCode parse_own(const json_t *j, PackInfo *p, Err *err)
 {
-    const char *n, *sha, *kid, *salt, *table;
-    json_int_t size, cipher, slots, units, off, len;
-    if (json_unpack_ex((json_t *)(uintptr_t)j, NULL, 0,
-                       "{s:s,s:I,s:s,s:s,s:I,s:s,s:I,s:I,s:[I,I,s!]}", "n", &n, "size", &size,
-                       "sha256", &sha, "kid", &kid, "cipher", &cipher, "salt", &salt, "slots",
-                       &slots, "units", &units, "table", &off, &len, &table) != 0)
+    const char *n, *sha, *stamp, *table;
+    json_int_t size, slots, units, off, len;
+    if (json_unpack_ex((json_t *)(uintptr_t)j, NULL, 0, "{s:s,s:I,s:s,s:s,s:I,s:I,s:[I,I,s!]}", "n",
+                       &n, "size", &size, "sha256", &sha, "stamp", &stamp, "slots", &slots, "units",
+                       &units, "table", &off, &len, &table) != 0)
         return err_set(err, ERR_DAMAGED, "a pack's line is damaged");
     *p = (PackInfo){.slots = (uint64_t)slots, .units = (uint32_t)units};
     ObjectFacts *f = &p->facts;
     f->size = (uint64_t)size;
     f->table_off = (uint64_t)off;
     f->table_len = (uint32_t)len;
-    f->cipher = (uint8_t)cipher;
     if (!pack_id_parse(n, &p->id) || !hex_parse(sha, '\0', f->sha256, SHA256_LEN) ||
-        !hex_parse(kid, '\0', f->key_id, KEY_ID_LEN) || !hex_parse(salt, '\0', f->salt, SALT_LEN) ||
-        !hex_parse(table, '\0', f->table_sha256, SHA256_LEN) || size < 0 || slots < 0 ||
-        units < 0 || units > UINT32_MAX || cipher < 0 || cipher > CIPHER_AES_256_GCM || off < 0 ||
-        len < 0 || len > (json_int_t)TABLE_MAX || off + len > size)
+        !stamp_parse(stamp, &f->stamp) || !hex_parse(table, '\0', f->table_sha256, SHA256_LEN) ||
+        size < 0 || slots < 0 || units < 0 || units > UINT32_MAX || off < 0 || len < 0 ||
+        len > (json_int_t)TABLE_MAX || off + len > size)
         return err_set(err, ERR_DAMAGED, "the line of pack %s is damaged", n);
     return ERR_OK;
 }
@@ -178,8 +177,7 @@ ErrCode packs_list_get(Repo *repo, const char *backup_id, const DocumentFacts *e
     char *name AUTO(mem_freep) = backup_object_name(backup_id, "packs");
     TRY(document_get(repo, name, KIND_PACKS, LIST_MAX, &text, &facts, err));
     ErrCode rc;
-    if (expected &&
-        (facts.size != expected->size || memcmp(facts.sha256, expected->sha256, SHA256_LEN) != 0))
+    if (expected && !document_facts_equal(&facts, expected))
         rc = err_set(err, ERR_DAMAGED, "it is not the one the backup's summary was written for");
     else
         rc = parse_all(&text, &l, err);

@@ -35,6 +35,8 @@ const PackInfo *packs_list_find(const PacksList *l, PackId id);
 /* Stored bytes of the own packs. */
 uint64_t packs_list_stored(const PacksList *l);
 
+/* The text of "packs". */
+void packs_list_format(const PacksList *l, Buf *out);
 MUST_CHECK ErrCode packs_list_put(Repo *repo, const char *backup_id, const PacksList *l,
                                   DocumentFacts *ret, Err *err);
 /* `expected` (NULL: not known) are the facts in the backup's summary. */

@@ -19,6 +19,7 @@ struct PackTables {
     pthread_mutex_t lock;
     VEC(CachedTable) tables;
     uint64_t clock;
+    PackTables *fallback;
 };
 
 PackTables *pack_tables_new(Repo *repo, size_t memory_limit, PackFindFn find, void *arg)
@@ -39,8 +40,18 @@ void pack_tables_free(PackTables *t)
     for (size_t i = 0; i < t->tables.n; i++)
         pack_table_free(t->tables.at[i].table);
     vec_release(&t->tables);
+    pack_tables_free(t->fallback);
     pthread_mutex_destroy(&t->lock);
     free(t);
+}
+
+PackTables *pack_tables_fallback(PackTables *t)
+{
+    pthread_mutex_lock(&t->lock);
+    if (!t->fallback)
+        t->fallback = pack_tables_new(t->repo->fallback, t->limit, NULL, NULL);
+    pthread_mutex_unlock(&t->lock);
+    return t->fallback;
 }
 
 static CachedTable *cached_find(PackTables *t, const char *backup_id, uint32_t pack)
@@ -146,6 +157,7 @@ struct PageReader {
     VEC(PackStream) streams; /* one a source of the map */
     PackStream small[SMALL_STREAMS];
     uint64_t clock;
+    PageReader *fallback; /* of the repository's fallback; made when it is needed */
 };
 
 PageReader *page_reader_new(Repo *repo, PackTables *tables, size_t memory)
@@ -189,6 +201,7 @@ void page_reader_free(PageReader *r)
     for (int i = 0; i < SMALL_STREAMS; i++)
         stream_release(r, &r->small[i]);
     decompressor_free(r->decompressor);
+    page_reader_free(r->fallback);
     free(r);
 }
 
@@ -348,8 +361,8 @@ static const MapRun *current_run(PageReader *r)
     return r->run < r->map->runs.n ? &r->map->runs.at[r->run] : NULL;
 }
 
-ErrCode page_reader_next(PageReader *r, void *out, uint64_t n, uint64_t *ret_pages, bool *ret_zeros,
-                         Err *err)
+static ErrCode reader_next(PageReader *r, void *out, uint64_t n, uint64_t *ret_pages,
+                           bool *ret_zeros, Err *err)
 {
     uint64_t done = 0;
     *ret_zeros = false;
@@ -379,13 +392,37 @@ ErrCode page_reader_next(PageReader *r, void *out, uint64_t n, uint64_t *ret_pag
     return ERR_OK;
 }
 
+static PageReader *reader_fallback(PageReader *r)
+{
+    if (!r->fallback)
+        r->fallback =
+            page_reader_new(r->repo->fallback, pack_tables_fallback(r->tables), r->memory);
+    return r->fallback;
+}
+
+ErrCode page_reader_next(PageReader *r, void *out, uint64_t n, uint64_t *ret_pages, bool *ret_zeros,
+                         Err *err)
+{
+    uint64_t begin = r->page;
+    if (!r->repo->fallback || !atomic_load(&r->repo->down)) {
+        ErrCode rc = reader_next(r, out, n, ret_pages, ret_zeros, err);
+        if (rc == ERR_OK || !repo_falls_back(r->repo, err))
+            return rc;
+    }
+    PageReader *other = reader_fallback(r);
+    TRY(page_reader_begin(other, r->map, r->ids, r->page_size, r->file_size, begin, r->until, err));
+    TRY(page_reader_next(other, out, n, ret_pages, ret_zeros, err));
+    r->page = begin + *ret_pages;
+    return ERR_OK;
+}
+
 void page_reader_skip(PageReader *r, uint64_t n)
 {
     r->page += n;
 }
 
-ErrCode page_reader_same(PageReader *r, uint64_t page, const void *data, size_t len, bool *ret_same,
-                         Err *err)
+static ErrCode reader_same(PageReader *r, uint64_t page, const void *data, size_t len,
+                           bool *ret_same, Err *err)
 {
     const MapRun *run = file_map_find(r->map, page);
     *ret_same = false;
@@ -403,6 +440,16 @@ ErrCode page_reader_same(PageReader *r, uint64_t page, const void *data, size_t 
         return in_pack(r, s, err);
     *ret_same = page_hash(s->table->info.key->page_secret, page, data, len) ==
                 pack_table_hash(s->table, slot);
+    return ERR_OK;
+}
+
+ErrCode page_reader_same(PageReader *r, uint64_t page, const void *data, size_t len, bool *ret_same,
+                         Err *err)
+{
+    ErrCode rc = reader_same(r, page, data, len, ret_same, err);
+    if (rc == ERR_OK || !repo_falls_back(r->repo, err))
+        return rc;
+    *ret_same = false; /* written anew, from wherever it can be read */
     return ERR_OK;
 }
 
@@ -451,15 +498,21 @@ static ErrCode small_unit(PageReader *r, PackStream *s, uint32_t unit, Err *err)
     return ERR_OK;
 }
 
-ErrCode page_reader_small(PageReader *r, const char *backup_id, const FileEntry *e,
-                          const void **ret, Err *err)
+static bool small_fits(const PackTable *t, const FileEntry *e, const void *data, size_t len)
+{
+    return len == e->size && e->small < t->n_small &&
+           page_hash(t->info.key->page_secret, 0, data, len) == pack_table_small_hash(t, e->small);
+}
+
+static ErrCode reader_small(PageReader *r, const char *backup_id, const FileEntry *e,
+                            const void **ret, Err *err)
 {
     PackStream *s = small_stream(r, backup_id, e->pack);
     TRY(stream_open(r, s, backup_id, e->pack, err));
     if (small_unit(r, s, e->unit, err) != ERR_OK)
         return in_pack(r, s, err);
     if (e->off > s->raw.len || e->size > s->raw.len - e->off ||
-        page_hash(s->table->info.key->page_secret, 0, s->raw.data + e->off, e->size) != e->hash) {
+        !small_fits(s->table, e, s->raw.data + e->off, e->size)) {
         err_set(err, ERR_DAMAGED, "unit %u does not hold '%s'", e->unit, e->path);
         return in_pack(r, s, err);
     }
@@ -467,12 +520,22 @@ ErrCode page_reader_small(PageReader *r, const char *backup_id, const FileEntry 
     return ERR_OK;
 }
 
+ErrCode page_reader_small(PageReader *r, const char *backup_id, const FileEntry *e,
+                          const void **ret, Err *err)
+{
+    if (!r->repo->fallback || !atomic_load(&r->repo->down)) {
+        ErrCode rc = reader_small(r, backup_id, e, ret, err);
+        if (rc == ERR_OK || !repo_falls_back(r->repo, err))
+            return rc;
+    }
+    return page_reader_small(reader_fallback(r), backup_id, e, ret, err);
+}
+
 ErrCode page_reader_small_same(PageReader *r, const char *backup_id, const FileEntry *e,
                                const void *data, size_t len, bool *ret_same, Err *err)
 {
     PackStream *s = small_stream(r, backup_id, e->pack);
     TRY(stream_open(r, s, backup_id, e->pack, err));
-    *ret_same =
-        len == e->size && page_hash(s->table->info.key->page_secret, 0, data, len) == e->hash;
+    *ret_same = small_fits(s->table, e, data, len);
     return ERR_OK;
 }

@@ -6,7 +6,8 @@
  * one pack they lie together, ascending. A reader keeps one decoded unit and one stretch of stored
  * bytes for each pack it draws from, so every stored byte is fetched once.
  *
- * Every page is compared with its hash in the pack's table before it is handed out.
+ * Every page is compared with its hash in the pack's table before it is handed out. What cannot be
+ * read is read from the repository's fallback, when it has one.
  */
 
 #include "lib/repo/manifest.h"
@@ -25,6 +26,8 @@ DEFINE_FREEP(PackTables, pack_tables_free)
 MUST_CHECK ErrCode pack_tables_get(PackTables *t, const char *backup_id, uint32_t pack,
                                    const PackTable **ret, Err *err);
 void pack_tables_put(PackTables *t, const PackTable *table);
+/* The tables of the repository's fallback; owned by `t`. */
+PackTables *pack_tables_fallback(PackTables *t);
 
 typedef struct PageReader PageReader;
 /* Memory for stored bytes: about `memory`, shared out among the packs of the map. */

@@ -151,7 +151,7 @@ ErrCode backup_publish(Repo *repo, const BackupSummary *summary, const PacksList
 
     TRY(check_trash(repo, &used, grace, err));
     TRY(packs_check_present(repo, summary->id, packs, err));
-    TRY(summary_put(repo, summary, err));
+    TRY(summary_put(repo, summary, STORAGE_CREATE, err));
     ErrCode rc = look_again(repo, summary, err);
     if (rc == ERR_OK)
         return ERR_OK;
@@ -207,7 +207,7 @@ static ErrCode state_object(void *arg, const RepoEntry *e, Err *err)
         s->going = true;
     else if (strncmp(what, "kept-", 5) == 0)
         vec_push(&r->keeps, mem_printf("%s/%s", s->id, what + 5));
-    else if (strncmp(what, "manifest.", 9) != 0)
+    else if (strncmp(what, "manifest.", 9) != 0 && strcmp(what, "key") != 0)
         s->unknown = true;
     return ERR_OK;
 }

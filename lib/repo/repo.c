@@ -5,10 +5,9 @@
 
 #include "lib/common/hex.h"
 #include "lib/common/log.h"
+#include "lib/repo/key_store.h"
 
 #define KEYS_PREFIX "keys/"
-#define KEY_COPIES 3
-#define KEY_TEXT_MAX (64 * KIB)
 #define HINT_NAME "pgdr.json"
 
 static Repo *repo_new(Storage *storage, const RepoSpec *spec)
@@ -33,103 +32,6 @@ void repo_close(Repo *r)
     free(r);
 }
 
-/* --- keys: keys/<key id>/<wrap>.<copy> --- */
-
-/* A key object is read before any key is known: it is plain, and checked by its own digests. */
-static ErrCode key_read(Repo *r, const char *name, RepoKey **ret, Err *err)
-{
-    Buf bytes AUTO(buf_release) = {0};
-    Buf text AUTO(buf_release) = {0};
-    char kind[KIND_LEN + 1];
-    TRY(storage_get_all(r->storage, name, KEY_TEXT_MAX, &bytes, err));
-    TRY(object_check_bytes(bytes.data, bytes.len, kind, err));
-    if (memcmp(kind, KIND_KEY, KIND_LEN) != 0)
-        return err_set(err, ERR_DAMAGED, "the object is a %s where a key should be", kind);
-    Decompressor *d AUTO(decompressor_freep) = decompressor_new();
-    const uint8_t *unit = bytes.data + sizeof(ObjectHeader);
-    size_t unit_len, raw;
-    ObjectFooter f;
-    memcpy(&f, bytes.data + bytes.len - sizeof(f), sizeof(f));
-    unit_len = (size_t)f.table_off - sizeof(ObjectHeader);
-    TRY(frame_raw_size(unit, unit_len, KEY_TEXT_MAX, &raw, err));
-    TRY(decompressor_run(d, unit, unit_len, buf_reserve(&text, raw), raw, err));
-    json_t *wrap AUTO(json_decrefp) = NULL;
-    TRY(json_parse_object(text.data, raw, &wrap, err));
-    return repo_key_unwrap(wrap, ret, err);
-}
-
-static bool key_known(const Repo *r, const char *name)
-{
-    uint8_t id[KEY_ID_LEN];
-    return hex_parse(name + strlen(KEYS_PREFIX), '/', id, KEY_ID_LEN) &&
-           repo_keys_find(&r->keys, id) != NULL;
-}
-
-/* Reads every key; one good copy of each is enough, a damaged copy is worth a warning. */
-static ErrCode keys_read(Repo *r, Err *err)
-{
-    StrList names AUTO(str_list_release) = {0};
-    TRY(storage_list_names(r->storage, KEYS_PREFIX, false, &names, err));
-    Err last = {0};
-    for (size_t i = 0; i < names.n; i++) {
-        if (key_known(r, names.at[i]))
-            continue;
-        RepoKey *key = NULL;
-        Err why = {0};
-        ErrCode rc = key_read(r, names.at[i], &key, &why);
-        if (rc == ERR_OK) {
-            vec_push(&r->keys.keys, key);
-            continue;
-        }
-        last = why;
-        err_wrap(&last, "cannot read key '%s' of repository '%s' in '%s'", names.at[i], r->name,
-                 repo_url(r));
-        if (rc != ERR_DAMAGED) {
-            *err = last;
-            return rc;
-        }
-        log_err(LOG_WARN, &last);
-    }
-    for (size_t i = 0; i < r->keys.keys.n; i++) {
-        const RepoKey *k = r->keys.keys.at[i];
-        if (!r->key || k->created > r->key->created ||
-            (k->created == r->key->created && memcmp(k->id, r->key->id, KEY_ID_LEN) > 0))
-            r->key = k;
-    }
-    if (names.n && !r->key) {
-        *err = last;
-        return last.code;
-    }
-    return ERR_OK;
-}
-
-static ErrCode key_store(Repo *r, RepoKey *key, Err *err)
-{
-    char id[2 * KEY_ID_LEN + 1], wrap[33];
-    hex_format(key->id, KEY_ID_LEN, id);
-    random_name(wrap);
-    char *text AUTO(mem_freep) = json_dumps(key->wrap, JSON_COMPACT);
-    uint8_t cipher = key->cipher;
-    ErrCode rc = ERR_OK;
-    for (int copy = 1; copy <= KEY_COPIES && rc == ERR_OK; copy++) {
-        char *name AUTO(mem_freep) = mem_printf(KEYS_PREFIX "%s/%s.%d", id, wrap, copy);
-        ObjectWriter *w AUTO(object_writer_freep) = object_writer_new(4 * KIB);
-        Compressor *c AUTO(compressor_freep) = compressor_new(1);
-        ObjectFacts facts;
-        key->cipher = CIPHER_NONE; /* a key object is never sealed by its own key */
-        object_writer_begin(w, key, KIND_KEY, name);
-        key->cipher = cipher;
-        rc = object_writer_add(w, c, text, strlen(text), NULL, err);
-        if (rc == ERR_OK)
-            rc = object_writer_finish(w, 0, NULL, &facts, err);
-        int fd;
-        Slice bytes = object_writer_bytes(w, &fd);
-        if (rc == ERR_OK)
-            rc = storage_put_bytes(r->storage, name, bytes.data, bytes.len, STORAGE_CREATE, err);
-    }
-    return rc;
-}
-
 static const char *cipher_name(uint8_t cipher)
 {
     return cipher == CIPHER_AES_256_GCM ? "aes-256-gcm" : "none";
@@ -152,14 +54,19 @@ static ErrCode repo_check_cipher(const Repo *r, const RepoSpec *spec, Err *err)
 ErrCode repo_open(Storage *storage, const RepoSpec *spec, Repo **ret, Err *err)
 {
     Repo *r AUTO(repo_closep) = repo_new(storage, spec);
+    KeyRing *ring AUTO(keyring_freep) = keyring_new(spec->secret);
     if (spec->cluster)
         TRY(cluster_name_check(spec->cluster, err));
-    TRY(keys_read(r, err));
+    if (keys_read(r, ring, err) != ERR_OK)
+        return err_wrap(err, "cannot open repository '%s' in '%s'", r->name, repo_url(r));
     if (!r->key) {
         err_set(err, ERR_NOT_FOUND, "there is no repository in '%s'", repo_url(r));
-        return err_hint(err, "check the url in [repo %s]; 'pgdr init' makes a new repository",
+        return err_hint(err,
+                        "is its file system mounted, and the url in [repo %s] right? 'pgdr init' "
+                        "begins a new repository in an empty directory",
                         r->name);
     }
+    keys_keep_cipher(r, spec->cipher);
     TRY(repo_check_cipher(r, spec, err));
     *ret = steal_ptr(&r);
     return ERR_OK;
@@ -203,28 +110,54 @@ static ErrCode init_write_hint(Repo *r, Err *err)
     return rc == ERR_EXISTS ? ERR_OK : rc;
 }
 
+static ErrCode init_key(Repo *r, const RepoSpec *spec, KeyRing *ring, Err *err)
+{
+    uint8_t id[REPO_ID_LEN];
+    random_bytes(id, sizeof(id));
+    RepoKey *key AUTO(repo_key_freep) = repo_key_new(id, spec->cipher, time_now());
+    if (spec->cipher == CIPHER_NONE) {
+        repo_key_wrap_plain(key);
+    } else {
+        WrapMethod m;
+        TRY(keyring_method_new(ring, &m, err));
+        TRY(repo_key_wrap(key, ring, &m, err));
+    }
+    return key_put(r, key, err);
+}
+
 ErrCode repo_init(Storage *storage, const RepoSpec *spec, Repo **ret, bool *ret_existed, Err *err)
 {
     Repo *r AUTO(repo_closep) = repo_new(storage, spec);
-    TRY(keys_read(r, err));
+    KeyRing *ring AUTO(keyring_freep) = keyring_new(spec->secret);
+    TRY(keys_read(r, ring, err));
     *ret_existed = r->key != NULL;
     if (!r->key) {
         TRY(init_check_empty(r, err));
-        uint8_t id[REPO_ID_LEN];
-        random_bytes(id, sizeof(id));
-        RepoKey *key AUTO(repo_key_freep) = repo_key_new(id, spec->cipher, time_now());
-        repo_key_wrap_plain(key);
-        TRY(key_store(r, key, err));
+        TRY(init_key(r, spec, ring, err));
         /* Read back what is there now: somebody else may have had the same idea. */
-        TRY(keys_read(r, err));
+        TRY(keys_read(r, ring, err));
         if (!r->key)
             return err_set(err, ERR_DAMAGED, "'%s' does not list the key that was just written",
                            repo_url(r));
         TRY(init_write_hint(r, err));
     }
+    keys_keep_cipher(r, spec->cipher);
     TRY(repo_check_cipher(r, spec, err));
     *ret = steal_ptr(&r);
     return ERR_OK;
+}
+
+bool repo_falls_back(Repo *r, const Err *err)
+{
+    if (!r->fallback || err->code == ERR_CANCELLED || err->code == ERR_NO_SPACE)
+        return false;
+    if (err_can_retry(err->code) && !atomic_exchange(&r->down, true))
+        log_line(LOG_WARN, err->hint, "%s; from now on repository '%s' is read", err->message,
+                 r->fallback->name);
+    else if (!err_can_retry(err->code))
+        log_line(LOG_WARN, err->hint, "%s; read from repository '%s' instead", err->message,
+                 r->fallback->name);
+    return true;
 }
 
 /* --- names and clusters --- */

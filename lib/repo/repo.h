@@ -8,6 +8,8 @@
  * A Repo may be used by several threads at once.
  */
 
+#include <stdatomic.h>
+
 #include "lib/repo/object.h"
 #include "lib/storage/storage.h"
 
@@ -17,12 +19,26 @@ typedef struct Repo {
     char *cluster; /* first part of the names of all its objects */
     RepoKeys keys;
     const RepoKey *key; /* the newest one: for what is written now */
+    /* Another repository that holds copies of the same backups (borrowed; NULL: none): readers of
+     * packs, maps and manifests turn to it for what cannot be read here. */
+    struct Repo *fallback;
+    atomic_bool down; /* it does not answer: readers go to the fallback at once */
+    /* The oldest one: gives WAL objects their names, which a new key must not change. A segment
+     * that is pushed again would look like another content of it. */
+    const RepoKey *wal_key;
 } Repo;
 
+/*
+ * Whether a reader shall turn to the fallback after this failure; says so in the log. A failure to
+ * reach the repository is remembered, so that not every object waits for it again.
+ */
+bool repo_falls_back(Repo *r, const Err *err);
+
 typedef struct RepoSpec {
-    const char *name;    /* of the repository in the configuration */
-    const char *cluster; /* may be NULL for what concerns all clusters */
-    uint8_t cipher;      /* what the configuration says: anything else found is refused */
+    const char *name;        /* of the repository in the configuration */
+    const char *cluster;     /* may be NULL for what concerns all clusters */
+    uint8_t cipher;          /* what the configuration says: anything else found is refused */
+    const KeySecret *secret; /* for an encrypted one */
 } RepoSpec;
 
 /*
@@ -105,12 +121,21 @@ MUST_CHECK ErrCode repo_list_names(Repo *r, const char *prefix, bool by_level, S
 typedef struct DocumentFacts {
     uint64_t size; /* stored */
     uint8_t sha256[SHA256_LEN];
+    ObjectStamp stamp;
 } DocumentFacts;
+bool document_facts_equal(const DocumentFacts *a, const DocumentFacts *b);
+/* {"size","sha256","stamp"} */
+json_t *document_facts_json(const DocumentFacts *f);
+MUST_CHECK ErrCode document_facts_parse(const json_t *obj, DocumentFacts *ret, Err *err);
 
 /* `facts` may be NULL. */
 MUST_CHECK ErrCode document_put(Repo *r, const char *name, const char kind[KIND_LEN],
                                 const void *text, size_t len, StoragePutFlags flags,
                                 DocumentFacts *facts, Err *err);
+/* The same with a stamp that was chosen before (NULL: a new one). */
+MUST_CHECK ErrCode document_put_stamped(Repo *r, const char *name, const char kind[KIND_LEN],
+                                        Slice text, StoragePutFlags flags, const ObjectStamp *stamp,
+                                        DocumentFacts *facts, Err *err);
 /* Appends the text, of at most `limit` bytes. `facts` (NULL: not wanted) are of what was read. */
 MUST_CHECK ErrCode document_get(Repo *r, const char *name, const char kind[KIND_LEN], size_t limit,
                                 Buf *text, DocumentFacts *facts, Err *err);

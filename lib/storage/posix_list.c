@@ -216,16 +216,16 @@ static ErrCode walk_level(const Walk *w, const char *rel, const char *start, Err
 {
     Level level AUTO(level_release) = {0};
     TRY(level_read(w->p, rel, start, &level, err));
-    char *name AUTO(mem_freep) = mem_new(STORAGE_NAME_MAX + 2);
-    int at = snprintf(name, STORAGE_NAME_MAX + 2, "%s%s", rel, *rel ? "/" : "");
+    char *name AUTO(mem_freep) = mem_new(STORAGE_NAME_MAX + 1);
+    int at = snprintf(name, STORAGE_NAME_MAX + 1, "%s%s", rel, *rel ? "/" : "");
     for (size_t i = 0; i < level.offs.n; i++) {
         const char *entry = level_name(&level, i);
         size_t len = strlen(entry);
         bool is_dir = entry[len - 1] == '/';
         if (i && strcmp(entry, level_name(&level, i - 1)) == 0)
             continue; /* a file server may give an entry twice while others change the directory */
-        if ((size_t)at + len - is_dir > STORAGE_NAME_MAX)
-            continue; /* not ours: such a name cannot be put */
+        if ((size_t)at + len > STORAGE_NAME_MAX)
+            continue; /* not ours: neither such a name nor one below can be put */
         memcpy(name + at, entry, len + 1);
         TRY(is_dir ? walk_dir(w, name, err) : walk_object(w, name, err));
     }

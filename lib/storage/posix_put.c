@@ -14,7 +14,7 @@
 /* One put: its names, and the file that is to become the object. */
 typedef struct Put {
     Posix *p;
-    const char *name, *base;
+    const char *base;
     const StorageSource *src;
     bool overwrite;
     char *dirname, *path;
@@ -87,6 +87,7 @@ static ErrCode put_create(Put *put, int dir, Err *err)
 static ErrCode put_write(Put *put, int dir, Err *err)
 {
     TRY(put_create(put, dir, err));
+    posix_give(put->p, put->fd, "");
     ErrCode rc = posix_body_write(put->p, put->fd, put->src, put->path, put->dirname, err);
     if (rc == ERR_OK && fstat(put->fd, &put->own) != 0)
         rc = posix_error(put->p, errno, put->dirname, err, "cannot look at '%s'", put->path);
@@ -220,7 +221,6 @@ ErrCode posix_put(Storage *s, const char *name, const StorageSource *src, Storag
 {
     Put put AUTO(put_release) = {
         .p = (Posix *)s,
-        .name = name,
         .base = posix_basename(name),
         .src = src,
         .overwrite = (flags & STORAGE_OVERWRITE) != 0,

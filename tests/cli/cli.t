@@ -286,7 +286,7 @@ SKIP: {
     is($complete->('pgdr', '--output=json', 're'), 'restore repo', '... behind an option');
     is($complete->('pgdr', '--output', '=', 'json', 're'), 'restore repo', '... as bash splits it');
     is($complete->('pgdr', '--cluster', 'app', 'res'), 'restore', '... and behind its value');
-    is($complete->('pgdr', 'repo', ''), 'ls get', '... the second word');
+    is($complete->('pgdr', 'repo', ''), 'ls get resolve copy rekey', '... the second word');
     is($complete->('pgdr', 'restore', '--target-t'), '--target-time= --target-timeline=',
         'completes options');
     is($complete->('pgdr', 'info', '--delt'), '', '... of the command only');

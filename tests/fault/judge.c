@@ -160,6 +160,10 @@ static void setup(void)
 bool is_on(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
+    /* A sanitizer that starts inside the loader makes its report's folder before there is an
+     * environment to look at. */
+    if (!environ)
+        return false;
     int saved = errno;
     pthread_once(&once, setup);
     errno = saved;

@@ -6,6 +6,12 @@ tests_fault_libfault_so_CPPFLAGS = -I$(top_srcdir)
 tests_fault_libfault_so_CFLAGS = -std=gnu11 -Wall -Wextra -fPIC -fvisibility=hidden
 tests_fault_libfault_so_LDFLAGS = -shared
 
+# The same for a server whose clock a test can set.
+check_PROGRAMS += tests/fault/libclock.so
+tests_fault_libclock_so_SOURCES = tests/fault/libclock.c
+tests_fault_libclock_so_CFLAGS = -std=gnu11 -Wall -Wextra -fPIC -fvisibility=hidden
+tests_fault_libclock_so_LDFLAGS = -shared
+
 if HAVE_CMOCKA
 check_PROGRAMS += tests/fault/test_fault
 TESTS += tests/fault/test_fault

@@ -5,8 +5,10 @@ EXTRA_DIST += \
 	tests/run \
 	tests/lib/TestFile.pm \
 	tests/lib/TestRun.pm \
+	tests/lib/WalRepo.pm \
 	tests/lib/PgNode.pm \
 	tests/lib/Pgdr.pm \
+	tests/lib/Recovery.pm \
 	tests/lib/cache-dir \
 	tests/lib/get-deb \
 	tests/lib/get-pg \
@@ -21,12 +23,12 @@ check-integration: all
 	$(top_srcdir)/tests/run --build=$(abs_top_builddir) --only=integration
 
 # Called by tests/run with STAGE.
-stage-tests: all tests/fault/libfault.so
+stage-tests: all tests/fault/libfault.so tests/fault/libclock.so
 	test -n "$(STAGE)"
 	$(MAKE) $(AM_MAKEFLAGS) install DESTDIR="$(STAGE)/root"
 	echo "$(STAGE)/root$(bindir)/pgdr" >"$(STAGE)/program"
-	cp tests/fault/libfault.so "$(STAGE)/libfault.so"
+	cp tests/fault/libfault.so tests/fault/libclock.so "$(STAGE)/"
 	$(MKDIR_P) "$(STAGE)/source/lib/common"
 	cp $(srcdir)/lib/common/errcodes.def "$(STAGE)/source/lib/common/"
 	for dir in conf docs tests; do cp -R "$(srcdir)/$$dir" "$(STAGE)/source/$$dir" || exit 1; done
-	chmod -R go+rX "$(STAGE)/root" "$(STAGE)/source" "$(STAGE)/libfault.so"
+	chmod -R go+rX "$(STAGE)/root" "$(STAGE)/source" "$(STAGE)"/*.so

@@ -8,6 +8,7 @@ STORAGE_TESTS = \
 	tests/storage/test_posix_faults \
 	tests/storage/test_posix_limits \
 	tests/storage/test_retry \
+	tests/storage/test_storage \
 	tests/storage/test_throttle
 
 check_PROGRAMS += $(STORAGE_TESTS)
@@ -46,9 +47,10 @@ tests_storage_test_posix_limits_LDADD = $(CONFORMANCE_LIBS)
 tests_storage_test_posix_faults_SOURCES = tests/storage/test_posix_faults.c \
 	tests/storage/shim.c tests/storage/shim.h
 tests_storage_test_posix_faults_CFLAGS = $(UNIT_CFLAGS)
-tests_storage_test_posix_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=openat,--wrap=pwrite,--wrap=pread \
+SHIM_WRAPS = -Wl,--wrap=openat,--wrap=pwrite,--wrap=pread \
 	-Wl,--wrap=fsync,--wrap=close,--wrap=linkat,--wrap=renameat2,--wrap=unlinkat,--wrap=mkdirat \
-	-Wl,--wrap=fstatat,--wrap=fcntl,--wrap=readdir
+	-Wl,--wrap=fstatat,--wrap=statx,--wrap=fcntl,--wrap=readdir
+tests_storage_test_posix_faults_LDFLAGS = $(AM_LDFLAGS) $(SHIM_WRAPS)
 tests_storage_test_posix_faults_LDADD = $(CONFORMANCE_LIBS)
 
 tests_storage_test_fault_SOURCES = tests/storage/test_fault.c
@@ -62,3 +64,15 @@ tests_storage_test_retry_LDADD = $(CONFORMANCE_LIBS)
 tests_storage_test_throttle_SOURCES = tests/storage/test_throttle.c tests/storage/fake_clock.h
 tests_storage_test_throttle_CFLAGS = $(UNIT_CFLAGS)
 tests_storage_test_throttle_LDADD = $(CONFORMANCE_LIBS)
+
+tests_storage_test_storage_SOURCES = tests/storage/test_storage.c
+tests_storage_test_storage_CFLAGS = $(UNIT_CFLAGS)
+tests_storage_test_storage_LDADD = $(CONFORMANCE_LIBS)
+
+# Built by make check, run by hand.
+check_PROGRAMS += tests/storage/bench_posix
+tests_storage_bench_posix_SOURCES = tests/storage/bench_posix.c tests/storage/shim.c \
+	tests/storage/shim.h
+tests_storage_bench_posix_CFLAGS = $(UNIT_CFLAGS)
+tests_storage_bench_posix_LDFLAGS = $(AM_LDFLAGS) $(SHIM_WRAPS)
+tests_storage_bench_posix_LDADD = $(CONFORMANCE_LIBS)

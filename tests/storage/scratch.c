@@ -8,13 +8,17 @@
 
 #define TMPFS_NUMBER 0x01021994
 
+bool scratch_is_disk(const char *dir)
+{
+    struct statfs fs;
+    return statfs(dir, &fs) == 0 && fs.f_type != TMPFS_NUMBER;
+}
+
 const char *scratch_tmpfs(void)
 {
     static const char *const candidates[] = {"/dev/shm", "/run/user/0", "/tmp"};
-    struct statfs fs;
     for (size_t i = 0; i < ARRAY_LEN(candidates); i++)
-        if (statfs(candidates[i], &fs) == 0 && fs.f_type == TMPFS_NUMBER &&
-            access(candidates[i], W_OK) == 0)
+        if (access(candidates[i], W_OK) == 0 && !scratch_is_disk(candidates[i]))
             return candidates[i];
     return NULL;
 }

@@ -13,6 +13,9 @@ typedef struct Scratch {
 /* tmpfs, if there is one to write to; else NULL. */
 const char *scratch_tmpfs(void);
 
+/* Whether it keeps files elsewhere than in the page cache. */
+bool scratch_is_disk(const char *dir);
+
 /* A new empty directory; the caller frees the path. */
 char *scratch_make(const char *where);
 /* Conformance.open and .clean for a Scratch: a posix storage on a new directory, which is checked

@@ -46,6 +46,12 @@ static bool is_due(ShimCall call)
     return true;
 }
 
+static bool is_dir(int fd)
+{
+    struct stat st;
+    return fstat(fd, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
 static void record(ShimCall call, int fd)
 {
     struct stat st;
@@ -84,19 +90,21 @@ int __wrap_openat(int dir, const char *path, int flags, ...)
     bool unnamed = (flags & O_TMPFILE) == O_TMPFILE;
     mode_t mode = flags & O_CREAT || unnamed ? va_arg(ap, mode_t) : 0;
     va_end(ap);
-    bool due = is_due(SHIM_OPEN);
     if (unnamed && shim.no_unnamed)
         return refuse(EOPNOTSUPP);
+    bool due = is_due(SHIM_OPEN);
     ANSWER(due && shim.fate != SHIM_LOSE, __real_openat(dir, path, flags, mode));
 }
 
 REAL(ssize_t, pwrite, int fd, const void *data, size_t len, off_t off)
 {
     bool due = is_due(SHIM_WRITE);
-    if (shim.no_direct_write && (fcntl(fd, F_GETFL) & O_DIRECT))
+    bool direct = fcntl(fd, F_GETFL) & O_DIRECT;
+    if (shim.no_direct_write && direct)
         return refuse(EINVAL);
     if ((shim.short_writes || (due && shim.fate == SHIM_SHORT)) && len > 1)
         len = len / 2 + 1;
+    *(direct ? &shim.bytes_direct : &shim.bytes_buffered) += len;
     ANSWER(due, __real_pwrite(fd, data, len, off));
 }
 
@@ -110,6 +118,7 @@ REAL(int, fsync, int fd)
 {
     struct stat st;
     bool due = is_due(SHIM_FSYNC);
+    shim.hit_dir = due ? is_dir(fd) : shim.hit_dir;
     record(SHIM_FSYNC, fd);
     if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) {
         shim.synced_again |= shim.failed == st.st_ino;
@@ -125,24 +134,25 @@ REAL(int, close, int fd)
 {
     /* A failed close has closed the descriptor. */
     bool due = is_due(SHIM_CLOSE);
+    shim.hit_dir = due ? is_dir(fd) : shim.hit_dir;
     int rc = __real_close(fd);
     ANSWER(due, rc);
 }
 
 REAL(int, linkat, int from, const char *old, int to, const char *new, int flags)
 {
-    bool due = is_due(SHIM_LINK), unnamed = strncmp(old, "/proc/", 6) == 0;
-    if (shim.no_link || (shim.no_unnamed_link && unnamed))
+    if (shim.no_link || (shim.no_unnamed_link && strncmp(old, "/proc/", 6) == 0))
         return refuse(EPERM);
+    bool due = is_due(SHIM_LINK);
     record(SHIM_LINK, to);
     ANSWER(due, __real_linkat(from, old, to, new, flags));
 }
 
 REAL(int, renameat2, int from, const char *old, int to, const char *new, unsigned flags)
 {
-    bool due = is_due(SHIM_RENAME);
     if (shim.no_noreplace && flags)
         return refuse(EINVAL);
+    bool due = is_due(SHIM_RENAME);
     record(SHIM_RENAME, to);
     ANSWER(due, __real_renameat2(from, old, to, new, flags));
 }
@@ -165,6 +175,13 @@ REAL(int, fstatat, int dir, const char *path, struct stat *st, int flags)
 {
     bool due = is_due(SHIM_STAT);
     ANSWER(due, __real_fstatat(dir, path, st, flags));
+}
+
+REAL(int, statx, int dir, const char *restrict path, int flags, unsigned mask,
+     struct statx *restrict stx)
+{
+    shim.asked_afresh += (flags & AT_STATX_FORCE_SYNC) != 0;
+    return __real_statx(dir, path, flags, mask, stx);
 }
 
 int __real_fcntl(int fd, int what, ...);

@@ -48,9 +48,12 @@ typedef struct Shim {
     int errnum;
     unsigned count; /* of such calls so far */
     ShimCall hit;   /* the call it befell; 0 while it did not */
+    bool hit_dir;   /* it was an fsync or close of a directory */
     /* What the file system lacks. */
     bool no_unnamed, no_unnamed_link, no_link, no_noreplace, no_direct_flag, no_direct_write,
         no_types, no_dir_fsync, short_writes;
+    uint64_t bytes_direct, bytes_buffered; /* written */
+    unsigned asked_afresh; /* directories a file server would have been asked about */
     /* A file whose fsync failed, and whether it was fsynced again. */
     ino_t failed;
     bool synced_again;

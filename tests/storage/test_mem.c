@@ -34,7 +34,12 @@ static void clones(void **state)
     const char *names[] = {"a/b", "c"};
     for (size_t i = 0; i < 2; i++)
         expect_ok(put_content(s, names[i], 10, i, STORAGE_CREATE, err));
+    storage_mem_advance(s, 77);
     Storage *copy AUTO(storage_freep) = storage_mem_clone(s);
+    TimeUs now, copy_now;
+    expect_ok(storage_now(s, &now, err));
+    expect_ok(storage_now(copy, &copy_now, err));
+    assert_int_equal(now, copy_now);
     expect_ok(storage_remove(s, names, 1, err));
     expect_ok(put_content(copy, "c", 20, 7, STORAGE_OVERWRITE, err));
     expect_content(copy, "a/b", 10, 0);

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -111,6 +112,14 @@ static void expect_put_again(Storage *s, const Scenario *sc, const char *name, b
 
 /* --- the n-th call fails --- */
 
+/* Whether the call that failed was one that a put cannot do without. */
+static bool is_vital(void)
+{
+    return (shim.hit &
+            (SHIM_OPEN | SHIM_WRITE | SHIM_FSYNC | SHIM_LINK | SHIM_RENAME | SHIM_MKDIR)) ||
+           (shim.hit == SHIM_CLOSE && !shim.hit_dir);
+}
+
 /* False when there was no n-th call. */
 static bool put_with_fault(const char *dir, const Scenario *sc, unsigned n, ShimFate fate,
                            int errnum)
@@ -132,6 +141,8 @@ static bool put_with_fault(const char *dir, const Scenario *sc, unsigned n, Shim
     }
     if (rc != ERR_OK && !strstr(e.message, name))
         fail_msg("call %u, errno %d: '%s' does not name the object", n, errnum, e.message);
+    if (rc == ERR_OK && fate == SHIM_FAIL && errnum == EIO && is_vital())
+        fail_msg("call %u (%d) failed and nobody says so", n, shim.hit);
     bool there = expect_whole(s, sc, name);
     if (rc == ERR_OK && !there)
         fail_msg("call %u, errno %d: success without the object", n, errnum);
@@ -208,6 +219,28 @@ static void resent_calls(void **state)
         /* Somebody else's object is not taken for ours. */
         expect_err(ERR_EXISTS, name, put_content(s, name, 5000, 99, STORAGE_CREATE, err));
         assert_int_equal(scratch_hidden(*state), 0);
+    }
+}
+
+/* Taken between our look and our link. */
+static void taken_at_the_last_moment(void **state)
+{
+    for (Way way = 0; way < WAYS; way++) {
+        char name[32];
+        Storage *s AUTO(storage_freep) = open_in(*state);
+        snprintf(name, sizeof(name), "t/%d", way);
+        choose_way(way);
+        expect_ok(put_content(s, name, OLD_LEN, OLD_SEED, STORAGE_CREATE, err));
+        shim_arm(SHIM_STAT, 1, SHIM_FAIL, ENOENT);
+        expect_err(ERR_EXISTS, name, put_content(s, name, 100, NEW_SEED, STORAGE_CREATE, err));
+        shim_disarm();
+        assert_int_equal(shim.hit, SHIM_STAT);
+        expect_content(s, name, OLD_LEN, OLD_SEED);
+        assert_int_equal(scratch_hidden(*state), 0);
+        /* Seen at the first look, nothing is written at all. */
+        shim.bytes_direct = shim.bytes_buffered = 0;
+        expect_err(ERR_EXISTS, name, put_content(s, name, 2 * MIB, 5, STORAGE_CREATE, err));
+        assert_int_equal(shim.bytes_direct + shim.bytes_buffered, 0);
     }
 }
 
@@ -295,6 +328,32 @@ static void no_way_to_publish(void **state)
     assert_non_null(strstr(e.hint, "neither hard links nor renaming"));
     expect_names(s, &(StorageList){.prefix = ""}, NULL, 0);
     assert_int_equal(scratch_hidden(*state), 0);
+}
+
+/* A file server's client answers from memory unless it is told not to; on NFS for up to a minute.
+ */
+static void absence_is_asked_afresh(void **state)
+{
+    Storage *s AUTO(storage_freep) = open_in(*state);
+    StorageStat stat;
+    StorageRead read = {0};
+    StrList names AUTO(str_list_release) = {0};
+    expect_ok(put_content(s, "a/b/c", 1, 1, STORAGE_CREATE, err));
+    shim.asked_afresh = 0;
+    expect_ok(storage_stat(s, "a/b/c", &stat, err));
+    expect_ok(storage_get(s, "a/b/c", &read, err));
+    assert_int_equal(shim.asked_afresh, 0);
+    expect_err(ERR_NOT_FOUND, "a/b/d", storage_stat(s, "a/b/d", &stat, err));
+    assert_int_equal(shim.asked_afresh, 3);
+    expect_err(ERR_NOT_FOUND, "a/b/d", storage_get(s, "a/b/d", &read, err));
+    assert_int_equal(shim.asked_afresh, 6);
+    expect_ok(storage_remove(s, (const char *const[]){"a/b/d"}, 1, err));
+    assert_int_equal(shim.asked_afresh, 9);
+    shim.asked_afresh = 0;
+    expect_ok(storage_list_names(s, "a/", false, &names, err));
+    assert_int_equal(shim.asked_afresh, 2);
+    expect_ok(storage_list_names(s, "a/x/y/", false, &names, err));
+    assert_int_equal(shim.asked_afresh, 5); /* what is above "a/x/y", as far as it goes */
 }
 
 /* --- the n-th call is the last --- */
@@ -476,6 +535,56 @@ static void order_of_removing(void **state)
     assert_int_equal(left.n, 0);
 }
 
+/* --- the page cache --- */
+
+static size_t pages_cached(const char *dir, const char *name, size_t len)
+{
+    char *path AUTO(mem_freep) = path_join(dir, name);
+    int fd AUTO(fd_closep) = open(path, O_RDONLY);
+    unsigned char *cached AUTO(mem_freep) = mem_zero(len / 4096 + 1);
+    void *map = mmap(NULL, len, PROT_READ, MAP_SHARED, fd, 0);
+    assert_true(map != MAP_FAILED && mincore(map, len, cached) == 0);
+    munmap(map, len);
+    size_t n = 0;
+    for (size_t i = 0; i < align_up(len, 4096) / 4096; i++)
+        n += cached[i] & 1;
+    return n;
+}
+
+/* On a disk; a tmpfs is nothing but page cache. */
+static void large_objects_pass_it_by(void **state)
+{
+    (void)state;
+    const size_t len = 5 * MIB + 5000;
+    char *dir AUTO(mem_freep) = scratch_make(".");
+    uint8_t *data AUTO(mem_freep) = content_new(len + 1, 1);
+    Storage *s AUTO(storage_freep) = open_in(dir);
+    if (!scratch_is_disk(dir)) {
+        expect_ok(dir_remove_tree(dir, false, err));
+        print_message("SKIP: the build directory is on a tmpfs\n");
+        skip();
+    }
+    for (int i = 0; i < 3; i++) {
+        char name[32];
+        snprintf(name, sizeof(name), "cache/%d", i);
+        shim = (Shim){.no_direct_flag = i == 2};
+        /* Aligned, not aligned, and where there is no O_DIRECT. */
+        expect_ok(storage_put_bytes(s, name, data + (i == 1), len, STORAGE_CREATE, err));
+        assert_int_equal(shim.bytes_direct, i == 2 ? 0 : 5 * MIB + 4096);
+        assert_int_equal(shim.bytes_buffered, i == 2 ? len : 904);
+        assert_true(pages_cached(dir, name, len) < 16);
+        StorageRead read = {.len = len, .data = mem_new(len)};
+        expect_ok(storage_get(s, name, &read, err));
+        assert_memory_equal(read.data, data + (i == 1), len);
+        free(read.data);
+        assert_true(pages_cached(dir, name, len) < 16);
+    }
+    shim = (Shim){0};
+    expect_ok(put_content(s, "cache/small", MIB - 1, 1, STORAGE_CREATE, err));
+    assert_int_equal(shim.bytes_direct, 0);
+    expect_ok(dir_remove_tree(dir, false, err));
+}
+
 /* --- file systems that lack something --- */
 
 typedef struct Lacking {
@@ -516,11 +625,19 @@ int main(void)
     where = scratch_tmpfs() ? scratch_tmpfs() : ".";
     /* What forks comes first: a process that has used much memory does so slowly. */
     const struct CMUnitTest tests[] = {
-        FAULT_TEST(killed_anywhere),      FAULT_TEST(put_fails_anywhere),
-        FAULT_TEST(put_loses_an_answer),  FAULT_TEST(put_writes_short),
-        FAULT_TEST(resent_calls),         FAULT_TEST(retry_helps),
-        FAULT_TEST(others_fail_anywhere), FAULT_TEST(no_way_to_publish),
-        FAULT_TEST(order_of_publishing),  FAULT_TEST(order_of_removing),
+        FAULT_TEST(killed_anywhere),
+        FAULT_TEST(put_fails_anywhere),
+        FAULT_TEST(put_loses_an_answer),
+        FAULT_TEST(put_writes_short),
+        FAULT_TEST(resent_calls),
+        FAULT_TEST(taken_at_the_last_moment),
+        FAULT_TEST(retry_helps),
+        FAULT_TEST(others_fail_anywhere),
+        FAULT_TEST(no_way_to_publish),
+        FAULT_TEST(absence_is_asked_afresh),
+        FAULT_TEST(order_of_publishing),
+        FAULT_TEST(order_of_removing),
+        FAULT_TEST(large_objects_pass_it_by),
     };
     int failed = cmocka_run_group_tests_name("posix with faults", tests, NULL, NULL);
     return failed + run_lacking();

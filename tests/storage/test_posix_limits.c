@@ -66,6 +66,34 @@ static void wrong_owner(void **state)
     run_child(wrong_owner_drop, *state);
 }
 
+/* --- root in somebody else's repository --- */
+
+#define OTHER 65534
+
+static void assert_owner(const char *dir, const char *name)
+{
+    struct stat st;
+    char *path AUTO(mem_freep) = path_join(dir, name);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_uid, OTHER);
+    assert_int_equal(st.st_gid, OTHER);
+}
+
+static void root_gives_to_the_owner(void **state)
+{
+    if (geteuid() != 0)
+        skip();
+    Storage *s AUTO(storage_freep) = NULL;
+    assert_int_equal(chown(*state, OTHER, OTHER), 0);
+    expect_ok(storage_posix_new(&s, *state, false, err));
+    expect_ok(put_content(s, "new/dir/object", 1, 1, STORAGE_CREATE, err));
+    expect_ok(put_content(s, "new/other", 1, 1, STORAGE_OVERWRITE, err));
+    assert_owner(*state, "new");
+    assert_owner(*state, "new/dir");
+    assert_owner(*state, "new/dir/object");
+    assert_owner(*state, "new/other");
+}
+
 static void read_only_dir_child(Job *job)
 {
     Storage *s AUTO(storage_freep) = NULL, *t AUTO(storage_freep) = NULL;
@@ -117,6 +145,7 @@ static void lost_found_child(Job *job)
     JOB_TRUE(job, names.n == 2);
     JOB_TRUE(job, mkdir(other, 0) == 0);
     JOB_ERR(job, ERR_ACCESS, "other", "", storage_list_names(s, "", false, &names, err));
+    JOB_TRUE(job, chmod(lost, 0700) == 0 && chmod(other, 0700) == 0);
 }
 
 static void lost_found(void **state)
@@ -215,7 +244,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         LIMIT_TEST(wrong_owner), LIMIT_TEST(read_only_dir),   LIMIT_TEST(lost_found),
-        LIMIT_TEST(no_space),    LIMIT_TEST(read_only_mount),
+        LIMIT_TEST(no_space),    LIMIT_TEST(read_only_mount), LIMIT_TEST(root_gives_to_the_owner),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

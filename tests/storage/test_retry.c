@@ -202,20 +202,29 @@ static void put_finds_anothers(void **state)
 {
     (void)state;
     static const struct {
-        size_t len;
-        uint64_t seed;
-        size_t flipped; /* byte that differs; the content is else the same */
-    } cases[] = {{99, 1, 0}, {101, 1, 0}, {100, 2, 0}, {2 * MIB, 1, 2 * MIB - 1}, {2 * MIB, 1, 0}};
+        size_t mine, theirs, flipped; /* a byte that differs; all others are the same */
+    } cases[] = {
+        {100, 99, 1000},
+        {100, 101, 1000},
+        {100, 0, 1000},
+        {0, 1, 1000},
+        {100, 100, 0},
+        {100, 100, 99},
+        {2 * MIB, 2 * MIB, 0},
+        {2 * MIB, 2 * MIB, 2 * MIB - 1},
+        {2 * MIB, 2 * MIB + 1, 3 * MIB},
+    };
+    uint8_t *mine AUTO(mem_freep) = content_new(4 * MIB, 1);
+    uint8_t *theirs AUTO(mem_freep) = content_new(4 * MIB, 1);
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         Rig rig;
-        size_t mine = cases[i].len > MIB ? cases[i].len : 100;
         rig_open(&rig, thrice);
-        uint8_t *data AUTO(mem_freep) = content_new(cases[i].len, cases[i].seed);
-        if (mine == cases[i].len)
-            data[cases[i].flipped] ^= 1;
-        expect_ok(storage_put_bytes(rig.mem, "a/b", data, cases[i].len, STORAGE_CREATE, err));
+        theirs[cases[i].flipped] ^= 1;
+        expect_ok(storage_put_bytes(rig.mem, "a/b", theirs, cases[i].theirs, STORAGE_CREATE, err));
+        theirs[cases[i].flipped] ^= 1;
         rig_fail(&rig, (FaultSpec){.ops = STORAGE_OP_PUT, .nth = 1, .times = 1, .code = ERR_IO});
-        expect_err(ERR_EXISTS, "a/b", put_from(rig.s, "a/b", mine, 1, 0, err));
+        expect_err(ERR_EXISTS, "a/b",
+                   storage_put_bytes(rig.s, "a/b", mine, cases[i].mine, STORAGE_CREATE, err));
         rig_close(&rig);
     }
 }

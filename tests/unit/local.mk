@@ -10,7 +10,8 @@ UNIT_TESTS = \
 	tests/unit/test_pg_fuzz \
 	tests/unit/test_pg_record \
 	tests/unit/test_pg_segment \
-	tests/unit/test_pg_wal
+	tests/unit/test_pg_wal \
+	tests/unit/test_keys
 
 check_PROGRAMS += $(UNIT_TESTS)
 TESTS += $(UNIT_TESTS)
@@ -31,6 +32,11 @@ tests_unit_test_cli_output_LDADD = $(CLI_LIBS) $(CMOCKA_LIBS)
 tests_unit_test_cli_settings_SOURCES = tests/unit/test_cli_settings.c tests/unit/unit.h
 tests_unit_test_cli_settings_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_cli_settings_LDADD = $(CLI_LIBS) $(CMOCKA_LIBS)
+
+tests_unit_test_keys_SOURCES = tests/unit/test_keys.c tests/unit/unit.h
+tests_unit_test_keys_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_keys_LDADD = $(REPO_LIBS) $(STORAGE_LIBS) $(PG_LIBS) $(COMMON_LIBS) $(LIBPQ_LIBS) $(CMOCKA_LIBS)
+
 # --- lib/pg ---
 
 PG_TEST_CFLAGS = $(UNIT_CFLAGS) -DTEST_DATA='"$(abs_top_srcdir)/tests/unit/data"'

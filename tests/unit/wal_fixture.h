@@ -7,6 +7,10 @@
 #include "lib/common/file.h"
 #include "tests/unit/unit.h"
 
+#ifndef TEST_DATA
+#define TEST_DATA "tests/unit/data" /* from the top of the tree; local.mk says it absolutely */
+#endif
+
 #define FIXTURE_SEG ((size_t)1 << 20)
 
 static const int fixture_majors[] = {13, 15, 17, 18};
