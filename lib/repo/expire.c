@@ -19,18 +19,27 @@ ErrCode expire_refuse_unknown(const Repo *repo, const BackupStates *states, Err 
     return ERR_OK;
 }
 
+/*
+ * Whether a packs list may be missing: a sweep takes the manifest away first, and the list after
+ * it. And the list of a backup that was never committed may have gone before its manifest came,
+ * from a writer that had slept: it can never be committed now.
+ */
+static bool may_be_missing(Repo *repo, const char *backup_id)
+{
+    char *manifest AUTO(mem_freep) = backup_object_name(backup_id, "manifest");
+    char *summary AUTO(mem_freep) = backup_object_name(backup_id, "summary");
+    StorageStat st;
+    Err err;
+    return repo_stat(repo, manifest, &st, &err) == ERR_NOT_FOUND ||
+           repo_stat(repo, summary, &st, &err) == ERR_NOT_FOUND;
+}
+
 ErrCode expire_protect(Repo *repo, const char *backup_id, NameSet *keep, Err *err)
 {
     PacksList list AUTO(packs_list_release) = {.own = {0}};
     ErrCode rc = packs_list_get(repo, backup_id, NULL, &list, err);
-    if (rc == ERR_NOT_FOUND) {
-        /* A sweep takes the manifest away first, and the list of packs after it. */
-        StorageStat st;
-        Err gone;
-        char *manifest AUTO(mem_freep) = backup_object_name(backup_id, "manifest");
-        if (repo_stat(repo, manifest, &st, &gone) == ERR_NOT_FOUND)
-            return ERR_OK;
-    }
+    if (rc == ERR_NOT_FOUND && may_be_missing(repo, backup_id))
+        return ERR_OK;
     if (rc != ERR_OK)
         return err_wrap(err, "nothing is deleted");
     for (size_t i = 0; i < list.own.n; i++)

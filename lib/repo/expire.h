@@ -10,8 +10,8 @@
 /* Nothing is deleted from a repository that holds anything this version does not know. */
 MUST_CHECK ErrCode expire_refuse_unknown(const Repo *repo, const BackupStates *states, Err *err);
 
-/* Adds the names of all packs that a backup's list protects. A backup whose manifest is gone
- * meanwhile, and its list with it, protects nothing. */
+/* Adds the names of all packs that a backup's list protects. One whose list was swept, because its
+ * manifest is gone or it was never committed, protects nothing. */
 MUST_CHECK ErrCode expire_protect(Repo *repo, const char *backup_id, NameSet *keep, Err *err);
 
 /* "packs/<id>/…" or "backups/<id>/…" to the id; false for other names. */

@@ -129,21 +129,30 @@ static ErrCode retract(Repo *repo, const char *summary, Err *err)
 }
 
 /*
- * The last look, behind the summary. A sweep that removes this backup has put its mark before it
- * looked for the summary, and takes the manifest away before anything else and the mark at the very
- * end: so the mark is looked for first, and the manifest after it.
+ * ERR_NOT_FOUND when a sweep is removing this backup, or has. It put its mark before it looked what
+ * there is of the backup, takes the manifest away before the rest, and the mark at the very end. So
+ * the mark is looked for first, and the manifest after it.
  */
-static ErrCode look_again(Repo *repo, const BackupSummary *summary, Err *err)
+static ErrCode look_again(Repo *repo, const BackupSummary *summary, bool committed, Err *err)
 {
     BackupStates states AUTO(backup_states_release) = {0};
     TRY(backup_states_read(repo, summary->id, &states, err));
-    if (states.n && !states.at[0].going)
-        return backup_check_documents(repo, &states.at[0], &summary->manifest, err);
-    return err_set(err, ERR_NOT_FOUND, "the backup is marked, or gone");
+    if (!states.n || states.at[0].going || (committed && !states.at[0].summary))
+        return err_set(err, ERR_NOT_FOUND, "the backup is marked, or gone");
+    return backup_check_documents(repo, &states.at[0], &summary->manifest, err);
+}
+
+static ErrCode explain(const BackupSummary *summary, ErrCode rc, Err *err)
+{
+    if (rc != ERR_NOT_FOUND)
+        return rc;
+    err_set(err, ERR_CANCELLED, "an expire removed backup %s while it was being committed",
+            summary->id);
+    return err_hint(err, "run the backup again");
 }
 
 ErrCode backup_publish(Repo *repo, const BackupSummary *summary, const PacksList *packs,
-                       TimeUs grace, Err *err)
+                       TimeUs grace, StoragePutFlags flags, Err *err)
 {
     NameSet used AUTO(name_set_release) = {.sorted = false};
     char *summary_name AUTO(mem_freep) = backup_object_name(summary->id, "summary");
@@ -151,16 +160,13 @@ ErrCode backup_publish(Repo *repo, const BackupSummary *summary, const PacksList
 
     TRY(check_trash(repo, &used, grace, err));
     TRY(packs_check_present(repo, summary->id, packs, err));
-    TRY(summary_put(repo, summary, STORAGE_CREATE, err));
-    ErrCode rc = look_again(repo, summary, err);
-    if (rc == ERR_OK)
-        return ERR_OK;
-    if (rc == ERR_NOT_FOUND) {
-        err_set(err, ERR_CANCELLED, "an expire removed backup %s while it was being committed",
-                summary->id);
-        err_hint(err, "run the backup again");
-    }
-    return retract(repo, summary_name, err);
+    /* Once for what was removed before the summary is there: it shall never list half a backup. And
+     * once for a sweep that did not see the summary yet. */
+    TRY(explain(summary, look_again(repo, summary, false, err), err));
+    TRY(summary_put(repo, summary, flags, err));
+    if (explain(summary, look_again(repo, summary, true, err), err) != ERR_OK)
+        return retract(repo, summary_name, err);
+    return ERR_OK;
 }
 
 /* --- what is there --- */
@@ -273,8 +279,7 @@ ErrCode backup_check_documents(Repo *repo, const BackupState *s, const DocumentF
         if (!has_object(s, names.at[i]))
             return err_set(err, ERR_NOT_FOUND, "'%s/%s' in '%s' is gone", repo->cluster,
                            names.at[i], repo_url(repo));
-    if (!s->packs || !s->summary)
-        return err_set(err, ERR_NOT_FOUND, "the %s of backup %s is gone",
-                       s->packs ? "summary" : "list of packs", s->id);
+    if (!s->packs)
+        return err_set(err, ERR_NOT_FOUND, "the list of packs of backup %s is gone", s->id);
     return ERR_OK;
 }

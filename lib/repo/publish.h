@@ -32,10 +32,11 @@
 /*
  * Commits a backup whose packs, packs list and manifest have been put (in this order). On success
  * the backup exists and nothing that was condemned before can take it away. ERR_CANCELLED: an
- * expire has overtaken this backup; it does not exist, and a new one must be taken.
+ * expire has overtaken this backup; it does not exist, and a new one must be taken. `flags`:
+ * STORAGE_OVERWRITE for one that is made whole again.
  */
 MUST_CHECK ErrCode backup_publish(Repo *repo, const BackupSummary *summary, const PacksList *packs,
-                                  TimeUs grace, Err *err);
+                                  TimeUs grace, StoragePutFlags flags, Err *err);
 
 /* ERR_CANCELLED unless every pack the list names is there with its size: one listing a backup. */
 MUST_CHECK ErrCode packs_check_present(Repo *repo, const char *backup_id, const PacksList *packs,
@@ -63,8 +64,8 @@ static inline bool backup_exists(const BackupState *s)
 }
 /* NULL when there is none of that id. */
 const BackupState *backup_states_find(const BackupStates *states, const char *id);
-/* ERR_NOT_FOUND unless the manifest (of these facts), its parts, summary and packs list are there:
- * all but the manifest by the listing in `s`, the manifest itself now. */
+/* ERR_NOT_FOUND unless the manifest (of these facts), its parts and the packs list are there: all
+ * but the manifest by the listing in `s`, the manifest itself now. */
 MUST_CHECK ErrCode backup_check_documents(Repo *repo, const BackupState *s,
                                           const DocumentFacts *manifest, Err *err);
 

@@ -13,7 +13,8 @@ tests_model_libmodel_a_SOURCES = tests/model/explore.c tests/model/explore.h tes
 tests_model_libmodel_a_CFLAGS = $(AM_CFLAGS) -fno-sanitize=all
 
 tests_model_test_protocol_SOURCES = tests/model/test_protocol.c \
-	tests/model/parts.c tests/model/parts.h tests/unit/unit.h
+	tests/model/parts.c tests/model/parts.h \
+	tests/model/scene.c tests/model/scene.h tests/unit/unit.h
 tests_model_test_protocol_CFLAGS = $(UNIT_CFLAGS)
 tests_model_test_protocol_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=random_bytes,--wrap=random_name \
 	-Wl,--wrap=time_now,--wrap=time_monotonic

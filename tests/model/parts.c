@@ -128,7 +128,7 @@ ErrCode run_writer(Repo *repo, const void *arg, Err *err)
     TRY(put_packs(repo, b, &list, err));
     TRY(packs_list_put(repo, b->id, &list, &s.packs, err));
     TRY(put_manifest(repo, b, &s.manifest, err));
-    return backup_publish(repo, &s, &list, GRACE, err);
+    return backup_publish(repo, &s, &list, GRACE, STORAGE_CREATE, err);
 }
 
 ErrCode run_renewer(Repo *repo, const void *arg, Err *err)
@@ -242,4 +242,103 @@ bool parts_whole(Storage *store, const BackupSpecimen *b)
         if (!there(store, full_pack(*u, 0)))
             return false;
     return true;
+}
+
+/* --- what becomes of a store that everybody has left --- */
+
+typedef struct Settling {
+    Repo repo; /* on a store of its own */
+    const BackupSpecimen *const *all;
+    size_t n;
+    bool kept[8]; /* by the number of the backup */
+} Settling;
+
+/* Two expires, each as late as it likes; false when one of them fails. */
+static bool expire_twice(Settling *s, bool retire_all)
+{
+    Err err;
+    for (int i = 0; i < 2; i++) {
+        StrList retire AUTO(str_list_release) = {0};
+        size_t done;
+        for (size_t k = 0; k < s->n && retire_all; k++)
+            vec_push(&retire, mem_strdup(s->all[k]->id));
+        storage_mem_advance(s->repo.storage, GRACE);
+        if (expire_condemn(&s->repo, &retire, &done, &err) != ERR_OK)
+            return false;
+        storage_mem_advance(s->repo.storage, GRACE);
+        if (expire_sweep(&s->repo, GRACE, &done, &err) != ERR_OK)
+            return false;
+    }
+    return true;
+}
+
+static bool is_used(const Settling *s, const char *name)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        const BackupSpecimen *b = s->all[i];
+        if (!s->kept[i])
+            continue;
+        char *dir AUTO(mem_freep) = full_object(b, "");
+        if (strncmp(name, dir, strlen(dir)) == 0)
+            return true;
+        for (unsigned k = 0; k < b->packs_before + b->packs; k++) {
+            char *pack AUTO(mem_freep) = full_pack(b->letter, k);
+            if (strcmp(name, pack) == 0)
+                return true;
+        }
+        for (const char *u = b->uses; *u; u++) {
+            char *pack AUTO(mem_freep) = full_pack(*u, 0);
+            if (strcmp(name, pack) == 0)
+                return true;
+        }
+    }
+    return false;
+}
+
+static const char *what_is_left(const Settling *s)
+{
+    StrList names AUTO(str_list_release) = {0};
+    bool marked = false;
+    Err err;
+    if (storage_list_names(s->repo.storage, CLUSTER "/", false, &names, &err) != ERR_OK)
+        abort();
+    for (size_t i = 0; i < names.n; i++)
+        marked |= strstr(names.at[i], "/going-") != NULL;
+    for (size_t i = 0; i < names.n; i++) {
+        const char *name = names.at[i];
+        if (is_used(s, name) || strstr(name, "/leases/") || (marked && strstr(name, "/trash/")))
+            continue;
+        return strstr(name, "/packs/")     ? "a pack that nobody uses stays for ever"
+               : strstr(name, "/backups/") ? "what is left of a backup stays for ever"
+                                           : "a trash object stays for ever";
+    }
+    return NULL;
+}
+
+static const char *settle(Settling *s)
+{
+    for (size_t i = 0; i < s->n; i++)
+        s->kept[i] =
+            parts_whole(s->repo.storage, s->all[i]) && !parts_retired(s->repo.storage, s->all[i]);
+    if (!expire_twice(s, false))
+        return "every later expire fails";
+    for (size_t i = 0; i < s->n; i++)
+        if (s->kept[i] && !parts_whole(s->repo.storage, s->all[i]))
+            return "a later expire breaks a backup";
+    const char *left = what_is_left(s);
+    if (left)
+        return left;
+    memset(s->kept, 0, sizeof(s->kept));
+    return expire_twice(s, true) ? what_is_left(s) : "every later expire fails";
+}
+
+const char *parts_settle(const Repo *like, Storage *store, const BackupSpecimen *const *all,
+                         size_t n)
+{
+    Settling s = {.repo = *like, .all = all, .n = n};
+    s.repo.storage = storage_mem_clone(store);
+    chance_begin(UINT8_MAX, 0);
+    const char *wrong = settle(&s);
+    storage_free(s.repo.storage);
+    return wrong;
 }

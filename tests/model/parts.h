@@ -43,6 +43,17 @@ ErrCode run_sweep(Repo *repo, const void *arg, Err *err);    /* nothing */
 ErrCode run_expirer(Repo *repo, const void *arg, Err *err);  /* both in one */
 ErrCode run_undelete(Repo *repo, const void *arg, Err *err); /* BackupSpecimen */
 
+/*
+ * Everybody has stopped here for ever, and somebody else expires now: whether
+ *  - what was listed, whole and not retired stays so, and else nothing but what it uses is left
+ *    (a trash object may stay as well, as long as a mark on a backup does: whoever put it may come
+ *    back);
+ *  - everything goes when all is retired then.
+ * `store` stays as it is. Returns what is wrong, or NULL.
+ */
+const char *parts_settle(const Repo *like, Storage *store, const BackupSpecimen *const *all,
+                         size_t n);
+
 /* --- the oracle: plain names, nothing of lib/repo/publish.c --- */
 
 /* Both manifest and summary are there. */

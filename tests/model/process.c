@@ -16,6 +16,13 @@
  */
 static unsigned chance_seed, chance_part, chance_names;
 
+void chance_begin(unsigned seed, unsigned part)
+{
+    chance_seed = seed;
+    chance_part = part;
+    chance_names = 0;
+}
+
 void __wrap_random_bytes(void *out, size_t len);
 char *__wrap_random_name(char *out);
 TimeUs __wrap_time_now(void);
@@ -229,9 +236,7 @@ static void step_run(Process *p, Step *step)
     Repo repo = *p->like;
     repo.storage = &script.base;
     Err err = {0};
-    chance_seed = p->seed;
-    chance_part = step->part;
-    chance_names = 0;
+    chance_begin(p->seed, step->part);
     step->result = p->run[step->part](&repo, p->arg, &err);
     if (step->call.op == 0 && step->result != ERR_OK)
         step->message = mem_strdup(err.message);

@@ -70,6 +70,9 @@ typedef struct Process {
     uint32_t steps; /* found so far */
 } Process;
 
+/* What random names and bytes are drawn from, from now on; a process sets this for itself. */
+void chance_begin(unsigned seed, unsigned part);
+
 /* Where it begins. */
 const Step *process_init(Process *p);
 void process_release(Process *p);

@@ -1,192 +1,120 @@
 /*
  * The protocol of publish.h, explored: writers, expirers, undelete, zombies and leases in every
- * order of their storage calls, with a crash at each of them. Then each step of the protocol is
- * left out, to see that the explorer notices.
+ * order of their storage calls, with a crash at each of them. mutations.c leaves out its steps.
  */
 
-#include "tests/model/parts.h"
+#include "tests/model/scene.h"
 #include "tests/unit/unit.h"
-
-/* Who is who in a scenario. */
-typedef struct Cast {
-    const BackupSpecimen *backups[4];
-    /* By the number of the process: the backup it writes or brings back, if it does. */
-    const BackupSpecimen *written[MODEL_PROCESSES], *undeleted[MODEL_PROCESSES];
-    /* What was seen: processes that succeeded, and failed; backups that were no more. */
-    uint64_t *succeeded, *failed, *gone;
-} Cast;
-
-enum { LISTED = 1, WHOLE = 2, RETIRED = 4, FACTS = 3 };
-
-static uint64_t protocol_facts(const void *arg, Storage *store)
-{
-    const Cast *c = arg;
-    uint64_t facts = 0;
-    for (unsigned i = 0; i < ARRAY_LEN(c->backups) && c->backups[i]; i++) {
-        uint64_t mine = (parts_listed(store, c->backups[i]) ? LISTED : 0) |
-                        (parts_whole(store, c->backups[i]) ? WHOLE : 0) |
-                        (parts_retired(store, c->backups[i]) ? RETIRED : 0);
-        facts |= mine << i * FACTS;
-    }
-    return facts;
-}
-
-static uint64_t facts_about(const Cast *c, uint64_t facts, const BackupSpecimen *b)
-{
-    unsigned i = 0;
-    while (c->backups[i] != b)
-        i++;
-    return facts >> i * FACTS;
-}
-
-static const char *protocol_wrong(const void *arg, uint64_t facts, const Step *const *at)
-{
-    const Cast *c = arg;
-    for (unsigned i = 0; i < ARRAY_LEN(c->backups) && c->backups[i]; i++) {
-        uint64_t mine = facts >> i * FACTS;
-        if ((mine & LISTED) && !(mine & (WHOLE | RETIRED)))
-            return "a backup is listed and not whole";
-        if (!(mine & LISTED))
-            *c->gone |= 1u << i;
-    }
-    for (unsigned i = 0; i < MODEL_PROCESSES; i++) {
-        const BackupSpecimen *b = c->written[i] ? c->written[i] : c->undeleted[i];
-        if (!b || at[i]->call.op != 0)
-            continue;
-        *(at[i]->result == ERR_OK ? c->succeeded : c->failed) |= 1u << i;
-        if (at[i]->result == ERR_OK && !(facts_about(c, facts, b) & (WHOLE | RETIRED)))
-            return c->written[i] ? "a backup reported success and is not whole"
-                                 : "undelete reported success and the backup is not whole";
-    }
-    return NULL;
-}
-
-/* One scenario being played. */
-typedef struct Scene {
-    Storage *mem;
-    Repo *repo;
-    BackupSpecimen o, p, a, b, x;
-    Process processes[MODEL_PROCESSES];
-    Cast cast;
-    uint64_t succeeded, failed, gone;
-    Model model;
-} Scene;
-
-static Process *scene_add(Scene *s, const char *name, const BackupSpecimen *arg)
-{
-    unsigned i = s->model.n++;
-    s->processes[i] = (Process){.name = name, .arg = arg, .like = s->repo, .seed = i + 1};
-    return &s->processes[i];
-}
-
-static void add_writer(Scene *s, const char *name, const BackupSpecimen *b)
-{
-    Process *p = scene_add(s, name, b);
-    s->cast.written[p - s->processes] = b;
-    p->run[0] = b->parent ? run_check_parent : run_writer;
-    p->run[1] = b->parent ? run_writer : NULL;
-}
-
-/* Condemns, retiring P, and sweeps later. */
-static void add_expirer(Scene *s, const char *name)
-{
-    Process *p = scene_add(s, name, &s->p);
-    p->run[0] = run_condemn;
-    p->run[1] = run_sweep;
-}
-
-static void add_sweeper(Scene *s, const char *name)
-{
-    scene_add(s, name, NULL)->run[0] = run_sweep;
-}
-
-/* Backup P, which uses a pack of O, which expired long ago; A is to be made from P. */
-static void scene_open(Scene *s, const char *name)
-{
-    *s = (Scene){.mem = NULL};
-    s->repo = parts_repo(&s->mem);
-    specimen_init(&s->o, 'O', "");
-    specimen_init(&s->p, 'P', "O");
-    specimen_init(&s->a, 'A', "OP");
-    specimen_init(&s->b, 'B', "OP");
-    specimen_init(&s->x, 'X', "");
-    s->a.parent = s->b.parent = 'P';
-    s->cast = (Cast){.backups = {&s->p, &s->a},
-                     .succeeded = &s->succeeded,
-                     .failed = &s->failed,
-                     .gone = &s->gone};
-    s->model = (Model){.name = name,
-                       .store = s->mem,
-                       .processes = s->processes,
-                       .tick = HALF_GRACE,
-                       .ticks = 2,
-                       .facts = protocol_facts,
-                       .wrong = protocol_wrong,
-                       .arg = &s->cast};
-}
-
-static void scene_parents(Scene *s)
-{
-    parts_put_backup(s->repo, &s->o);
-    parts_forget(s->repo, &s->o);
-    parts_put_backup(s->repo, &s->p);
-}
-
-static void scene_close(Scene *s)
-{
-    model_release(&s->model);
-    repo_close(s->repo);
-}
-
-static void scene_explore(Scene *s)
-{
-    uint32_t places = 0;
-    model_explore(&s->model);
-    for (unsigned i = 0; i < s->model.n; i++)
-        places += s->processes[i].steps;
-    print_message("%s: %llu states, %llu moves, %zu stores, %u places in %u processes%s%s\n",
-                  s->model.name, (unsigned long long)s->model.states,
-                  (unsigned long long)s->model.moves, stores_count(s->model.stores), places,
-                  s->model.n, s->model.found ? ": " : "", s->model.found ? s->model.found : "");
-}
-
-/* The trace, line by line: it is longer than what fail_msg() takes. */
-static void scene_print_trace(Scene *s)
-{
-    char *text = (char *)(uintptr_t)buf_str(&s->model.trace);
-    for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
-        print_message("%s\n", line);
-}
-
-/* Nothing may be wrong; and what can succeed and fail was seen to do both. */
-static void scene_safe(Scene *s)
-{
-    const char *name = s->model.name, *one_sided = NULL;
-    scene_explore(s);
-    const char *found = s->model.found;
-    if (found)
-        scene_print_trace(s);
-    for (unsigned i = 0; i < s->model.n; i++)
-        if ((s->cast.written[i] || s->cast.undeleted[i]) && !(s->succeeded & s->failed & 1u << i))
-            one_sided = s->processes[i].name;
-    scene_close(s);
-    if (found)
-        fail_msg("%s: %s", name, found);
-    if (one_sided)
-        fail_msg("%s: '%s' was not seen both to succeed and to fail", name, one_sided);
-}
-
-/* --- scenarios --- */
 
 static void writer_and_expirer(void **state)
 {
     (void)state;
     Scene s;
     scene_open(&s, "a writer and an expirer");
-    scene_parents(&s);
+    scene_put_parents(&s);
     add_writer(&s, "A", &s.a);
-    add_expirer(&s, "E");
-    scene_safe(&s);
+    add_expirer(&s, "E", &s.p);
+    scene_expect_safe(&s);
+}
+
+/* Calls fail, and what they did stays or not. */
+static void writer_and_expirer_with_errors(void **state)
+{
+    (void)state;
+    Scene s;
+    scene_open(&s, "a writer and an expirer, one call fails");
+    scene_put_parents(&s);
+    s.model.faults = 1;
+    s.model.faulty = 3;
+    s.model.in_order = s.model.atomic_lists = true;
+    add_writer(&s, "A", &s.a);
+    add_expirer(&s, "E", &s.p);
+    scene_expect_safe(&s);
+}
+
+/* A writer that changed nothing has no packs of its own that could be missed. */
+static void bare_writer_and_expirer(void **state)
+{
+    (void)state;
+    Scene s;
+    scene_open(&s, "a writer without packs and an expirer");
+    scene_put_parents(&s);
+    s.a.packs = 0;
+    add_writer(&s, "A", &s.a);
+    add_expirer(&s, "E", NULL);
+    scene_expect_safe(&s);
+}
+
+/* The lease lapses while the writer sleeps, or is renewed in time, or too late. */
+static void leased_writer_and_expirer(void **state)
+{
+    (void)state;
+    Scene s;
+    scene_open(&s, "a writer with a lease and an expirer");
+    scene_put_parents(&s);
+    s.a.leased = true;
+    s.a.packs_before = 1;
+    s.a.packs = 0;
+    s.a.parent = 0;
+    parts_put_packs(s.repo, &s.a);
+    add_writer(&s, "A", &s.a);
+    add_renewer(&s, "R", &s.a);
+    add_expirer(&s, "E", NULL);
+    scene_expect_safe(&s);
+}
+
+static void undelete_and_sweeper(void **state)
+{
+    (void)state;
+    Scene s;
+    scene_open(&s, "undelete and a sweeper");
+    scene_put_parents(&s);
+    expect_ok(run_condemn(s.repo, &s.p, err));
+    add_undelete(&s, "U", &s.p);
+    add_sweeper(&s, "E");
+    scene_expect_safe(&s);
+}
+
+static void undelete_and_two_sweepers(void **state)
+{
+    (void)state;
+    Scene s;
+    scene_open(&s, "undelete and two sweepers");
+    scene_put_parents(&s);
+    expect_ok(run_condemn(s.repo, &s.p, err));
+    s.model.in_order = s.model.atomic_lists = true;
+    add_undelete(&s, "U", &s.p);
+    add_sweeper(&s, "E");
+    add_sweeper(&s, "F");
+    scene_expect_safe(&s);
+}
+
+/* What was brought back may be retired again by somebody who did not know. */
+static void undelete_and_expirer(void **state)
+{
+    (void)state;
+    Scene s;
+    scene_open(&s, "undelete and an expirer");
+    scene_put_parents(&s);
+    expect_ok(run_condemn(s.repo, &s.p, err));
+    s.retired_again = true;
+    add_undelete(&s, "U", &s.p);
+    add_expirer(&s, "E", &s.p);
+    scene_expect_safe(&s);
+}
+
+static void undelete_writer_and_sweeper(void **state)
+{
+    (void)state;
+    Scene s;
+    scene_open(&s, "undelete, a writer and a sweeper");
+    scene_put_parents(&s);
+    expect_ok(run_condemn(s.repo, &s.p, err));
+    s.model.in_order = s.model.atomic_lists = true;
+    add_undelete(&s, "U", &s.p);
+    add_writer(&s, "A", &s.a);
+    add_sweeper(&s, "E");
+    scene_expect_safe(&s);
 }
 
 /* Two sweeps of one trash object, which names the packs of P and O; `begun`: also what A has put.
@@ -195,8 +123,9 @@ static void writer_and_two_sweepers(bool begun, bool slow)
 {
     Scene s;
     scene_open(&s, begun ? "a condemned writer and two sweepers" : "a writer and two sweepers");
-    scene_parents(&s);
+    scene_put_parents(&s);
     s.a.packs_before = begun;
+    s.a.packs = !begun;
     s.a.parent = 0; /* it has looked already */
     parts_put_packs(s.repo, &s.a);
     expect_ok(run_condemn(s.repo, &s.p, err));
@@ -204,7 +133,7 @@ static void writer_and_two_sweepers(bool begun, bool slow)
     add_writer(&s, "A", &s.a);
     add_sweeper(&s, "E");
     add_sweeper(&s, "F");
-    scene_safe(&s);
+    scene_expect_safe(&s);
 }
 
 static void writer_and_two_sweepers_of_others(void **state)
@@ -231,13 +160,59 @@ static void slow_writer_and_two_sweepers_of_it(void **state)
     writer_and_two_sweepers(true, true);
 }
 
+/* A was interrupted and is resumed as B, which uses what A has put; then A wakes. */
+static void resumed_writer_and_sweeper(void **state)
+{
+    (void)state;
+    Scene s;
+    scene_open(&s, "a writer, its successor and a sweeper");
+    specimen_init(&s.a, 'A', "");
+    s.a.packs_before = 1;
+    s.a.packs = 0;
+    specimen_init(&s.b, 'B', "A");
+    s.b.packs = 0;
+    s.backups[0] = &s.a;
+    s.backups[1] = &s.b;
+    parts_put_packs(s.repo, &s.a);
+    expect_ok(run_condemn(s.repo, NULL, err));
+    s.model.in_order = s.model.atomic_lists = true;
+    add_writer(&s, "A", &s.a);
+    add_writer(&s, "B", &s.b);
+    add_sweeper(&s, "E");
+    scene_expect_safe(&s);
+}
+
+static void two_expirers(void **state)
+{
+    (void)state;
+    Scene s;
+    scene_open(&s, "a writer and two expirers");
+    scene_put_parents(&s);
+    s.a.parent = 0;
+    s.a.packs = 0;
+    s.model.in_order = s.model.atomic_lists = true;
+    add_writer(&s, "A", &s.a);
+    add_expirer(&s, "E", &s.p);
+    add_expirer(&s, "F", NULL);
+    scene_expect_safe(&s);
+}
+
 /* With an argument, only the tests of that name (with * and ?). */
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(writer_and_expirer),
+        cmocka_unit_test(writer_and_expirer_with_errors),
+        cmocka_unit_test(bare_writer_and_expirer),
+        cmocka_unit_test(leased_writer_and_expirer),
+        cmocka_unit_test(undelete_and_sweeper),
+        cmocka_unit_test(undelete_and_two_sweepers),
+        cmocka_unit_test(undelete_and_expirer),
+        cmocka_unit_test(undelete_writer_and_sweeper),
         cmocka_unit_test(writer_and_two_sweepers_of_others),
         cmocka_unit_test(writer_and_two_sweepers_of_it),
+        cmocka_unit_test(resumed_writer_and_sweeper),
+        cmocka_unit_test(two_expirers),
         cmocka_unit_test(slow_writer_and_two_sweepers_of_others),
         cmocka_unit_test(slow_writer_and_two_sweepers_of_it),
     };
