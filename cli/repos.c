@@ -11,8 +11,8 @@ static const RetrySpec retries = {.attempts = 6,
                                   .first_pause = US_PER_SECOND / 4,
                                   .longest_pause = 10 * US_PER_SECOND,
                                   .total = 60 * US_PER_SECOND};
-/* A standby asks again by itself; it must not be kept from being promoted, when it asks four times
- * in a row. */
+/* A standby asks again by itself; and it must not be kept from being promoted, when it asks four
+ * times in a row, and once more. */
 static const RetrySpec retries_of_standby = {.attempts = 3,
                                              .first_pause = US_PER_SECOND / 4,
                                              .longest_pause = US_PER_SECOND,
@@ -27,7 +27,7 @@ ErrCode cli_storage_open(const Cli *cli, size_t i, bool create, Storage **ret, E
         return err_hint(err, "set url in [repo %s] to a directory", opt_repo_name(cli, i));
     }
     TRY(storage_posix_new(&s, url, create, err));
-    bool standby = cli->id == CMD_ARCHIVE_GET && access("standby.signal", F_OK) == 0;
+    bool standby = cli->id == CMD_ARCHIVE_GET && cli_asker_goes_on(cli);
     s = storage_retry_new(s, standby ? &retries_of_standby : &retries);
     if (opt_taken(cli, OPT_MAX_RATE) && opt_given(cli, OPT_MAX_RATE))
         s = storage_throttle_new(s, opt_size(cli, OPT_MAX_RATE));
