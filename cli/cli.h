@@ -23,6 +23,12 @@
 #include "lib/common/log.h"
 #include "lib/common/progress.h"
 
+/* See cli/ahead.h. */
+typedef struct CliHint {
+    char *prefix; /* of names in the repository */
+    size_t fetch_max;
+} CliHint;
+
 typedef struct Cli {
     CommandId id;
     const Command *command;
@@ -33,6 +39,9 @@ typedef struct Cli {
     int status;        /* exit status when it is not to be the one of the error; -1 otherwise */
     Args parsed;       /* this and the settings are read through the accessors */
     Settings *settings;
+    VEC(CliHint) ahead;
+    /* One a repository, or NULL; cli_end_ahead() frees those that nobody took. */
+    VEC(struct Storage *) opened;
 } Cli;
 
 /* Every command of the table. */

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include "cli/ahead.h"
 #include "cli/passphrase.h"
 #include "cli/s3.h"
 #include "lib/storage/drivers.h"
@@ -45,6 +46,7 @@ ErrCode cli_storage_open(const Cli *cli, size_t i, bool create, Storage **ret, E
     if (cli_is_s3(url)) {
         again = retries_of_s3(cli, standby);
         TRY(cli_s3_open(cli, i, &again, standby, &s, err));
+        s = cli_ask_ahead(cli, s);
     } else {
         TRY(storage_posix_new(&s, url, create, err));
     }
@@ -63,7 +65,7 @@ RepoSpec cli_repo_spec(const Cli *cli, size_t i, const char *cluster)
                                                                             : CIPHER_AES_256_GCM};
 }
 
-ErrCode cli_repo_open(const Cli *cli, size_t i, const char *cluster, Repo **ret, Err *err)
+ErrCode cli_repo_open(Cli *cli, size_t i, const char *cluster, Repo **ret, Err *err)
 {
     Passphrase passphrase AUTO(passphrase_release) = {.text = NULL};
     Storage *storage;
@@ -71,19 +73,31 @@ ErrCode cli_repo_open(const Cli *cli, size_t i, const char *cluster, Repo **ret,
     TRY(passphrase_of_repo(cli, i, &passphrase, err));
     KeySecret secret = passphrase_secret(&passphrase);
     spec.secret = passphrase_given(&passphrase) ? &secret : NULL;
-    TRY(cli_storage_open(cli, i, false, &storage, err));
+    if (!(storage = cli_take_opened(cli, i)))
+        TRY(cli_storage_open(cli, i, false, &storage, err));
     return repo_open(storage, &spec, ret, err);
 }
 
 static ErrCode source_open(void *arg, unsigned i, Repo **ret, Err *err)
 {
-    const Cli *cli = arg;
+    Cli *cli = arg;
     return cli_repo_open(cli, i, opt_cluster(cli), ret, err);
 }
 
 RepoSource cli_repo_source(Cli *cli)
 {
     return (RepoSource){.n = (unsigned)opt_repos(cli), .open = source_open, .arg = cli};
+}
+
+#define NETWORK_JOBS 8
+
+unsigned cli_read_jobs(const Cli *cli)
+{
+    unsigned jobs = cli_jobs(cli);
+    for (size_t i = 0; i < opt_repos(cli) && !opt_given(cli, OPT_JOBS); i++)
+        if (cli_is_s3(opt_repo_text(cli, i, OPT_URL)))
+            jobs = MAX(jobs, NETWORK_JOBS);
+    return jobs;
 }
 
 unsigned cli_jobs(const Cli *cli)

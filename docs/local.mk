@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 EXTRA_DIST += \
 	docs/architecture.md \
 	docs/coding.md \
@@ -6,3 +7,6 @@ EXTRA_DIST += \
 	docs/rescue.py \
 	docs/several-repositories.md \
 	docs/testing.md
+=======
+EXTRA_DIST += docs/architecture.md docs/coding.md docs/repository-format.md docs/s3.md docs/testing.md
+>>>>>>> 88d1c8b550f09f989cbf308d48945ede2a4baf82
