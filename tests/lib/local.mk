@@ -12,6 +12,7 @@ EXTRA_DIST += \
 	tests/lib/Recovery.pm \
 	tests/lib/Rgw.pm \
 	tests/lib/S3Proxy.pm \
+	tests/lib/Faults.pm \
 	tests/lib/cache-dir \
 	tests/lib/get-deb \
 	tests/lib/get-pg \
