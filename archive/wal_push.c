@@ -87,7 +87,10 @@ ErrCode wal_push(const WalPushSpec *spec, Err *err)
                         .control = &control,
                         .level = spec->level,
                         .threads = spec->threads};
-    TRY(wal_file_load(&load, &f, err));
+    if (wal_file_load(&load, &f, err) != ERR_OK)
+        return err->code != ERR_NOT_FOUND ? err->code
+                                          : err_hint(err, "archive_command gives %%p, a path that "
+                                                          "begins in the data directory");
     TRY(push_refuse_unfinished(&f, wal_dir, &control, err));
 
     ErrCode rc = ERR_OK;
