@@ -1,9 +1,9 @@
 #include "cli/repos.h"
 
-#include <string.h>
 #include <unistd.h>
 
 #include "cli/passphrase.h"
+#include "cli/s3.h"
 #include "lib/storage/drivers.h"
 
 /* A repository is given a minute to come back; what takes longer is told. */
@@ -18,17 +18,37 @@ static const RetrySpec retries_of_standby = {.attempts = 3,
                                              .longest_pause = US_PER_SECOND,
                                              .total = 2 * US_PER_SECOND};
 
+/* Work that takes long, or that nobody watches, outlives the restart of a server. */
+static bool is_patient(CommandId id)
+{
+    return id == CMD_BACKUP || id == CMD_RESTORE || id == CMD_VERIFY || id == CMD_ARCHIVE_PUSH ||
+           id == CMD_ARCHIVE_GET;
+}
+
+/* A server that says nothing must not use up the whole time with its first silence. */
+static RetrySpec retries_of_s3(const Cli *cli, bool standby)
+{
+    RetrySpec spec = standby ? retries_of_standby : retries;
+    if (!standby)
+        spec.total = MAX(spec.total, 3 * opt_duration(cli, OPT_IO_TIMEOUT));
+    if (!standby && is_patient(cli->id))
+        spec.attempts *= 2;
+    return spec;
+}
+
 ErrCode cli_storage_open(const Cli *cli, size_t i, bool create, Storage **ret, Err *err)
 {
     const char *url = opt_repo_text(cli, i, OPT_URL);
-    Storage *s = NULL;
-    if (strncmp(url, "s3://", 5) == 0) {
-        err_set(err, ERR_CONFIG, "this version of pgdr cannot store in S3 ('%s')", url);
-        return err_hint(err, "set url in [repo %s] to a directory", opt_repo_name(cli, i));
-    }
-    TRY(storage_posix_new(&s, url, create, err));
     bool standby = cli->id == CMD_ARCHIVE_GET && access("standby.signal", F_OK) == 0;
-    s = storage_retry_new(s, standby ? &retries_of_standby : &retries);
+    RetrySpec again = standby ? retries_of_standby : retries;
+    Storage *s = NULL;
+    if (cli_is_s3(url)) {
+        again = retries_of_s3(cli, standby);
+        TRY(cli_s3_open(cli, i, &again, standby, &s, err));
+    } else {
+        TRY(storage_posix_new(&s, url, create, err));
+    }
+    s = storage_retry_new(s, &again);
     if (opt_taken(cli, OPT_MAX_RATE) && opt_given(cli, OPT_MAX_RATE))
         s = storage_throttle_new(s, opt_size(cli, OPT_MAX_RATE));
     *ret = s;

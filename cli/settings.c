@@ -254,10 +254,12 @@ static ErrCode apply_args(Load *l, Err *err)
 
 /* --- what nobody has set --- */
 
-/* The credentials are one thing: a key of the file never meets a token of the environment. */
+/* The credentials are one thing: a key of the file never meets a token of the environment; and
+ * whoever names the file of shared credentials means the key in it. */
 static ErrCode apply_fallbacks(Load *l, Section *repo, Err *err)
 {
-    bool own = repo->at[OPT_S3_KEY].source || repo->at[OPT_S3_SECRET].source;
+    bool own = repo->at[OPT_S3_KEY].source || repo->at[OPT_S3_SECRET].source ||
+               repo->at[OPT_S3_CREDENTIALS_FILE].source || repo->at[OPT_S3_PROFILE].source;
     const char *url = repo->at[OPT_URL].text;
     if (!url || strncmp(url, "s3://", 5) != 0)
         return ERR_OK;

@@ -43,7 +43,7 @@ typedef struct BackupState {
 } BackupState;
 typedef VEC(BackupState) BackupStates;
 void backup_states_release(BackupStates *s);
-/* Of one backup, or (NULL) of all, sorted by id, that is by time. */
+/* Of one backup, or (NULL) of all, sorted by id: that is by the second in which they began. */
 MUST_CHECK ErrCode backup_states_read(Repo *repo, const char *backup_id, BackupStates *ret,
                                       Err *err);
 static inline bool backup_exists(const BackupState *s)
@@ -84,7 +84,7 @@ MUST_CHECK ErrCode lease_take(Repo *repo, const char *what, const StrList *backu
                               Err *err);
 /* Best effort: a lease lapses by itself. NULL-safe. */
 void lease_release(Lease *lease);
-/* Ids named by live leases, appended, sorted. */
+/* Ids named by live leases, appended, sorted. A lease whose holder died on this machine is none. */
 MUST_CHECK ErrCode lease_backups(Repo *repo, StrList *ret, Err *err);
 
 #endif

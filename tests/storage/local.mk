@@ -76,3 +76,10 @@ tests_storage_bench_posix_SOURCES = tests/storage/bench_posix.c tests/storage/sh
 tests_storage_bench_posix_CFLAGS = $(UNIT_CFLAGS)
 tests_storage_bench_posix_LDFLAGS = $(AM_LDFLAGS) $(SHIM_WRAPS)
 tests_storage_bench_posix_LDADD = $(CONFORMANCE_LIBS)
+
+# Needs an S3 server: tests/integration/450_s3_driver.t starts both.
+check_PROGRAMS += tests/storage/test_s3
+STAGED_TESTS = tests/storage/test_s3
+tests_storage_test_s3_SOURCES = tests/storage/test_s3.c
+tests_storage_test_s3_CFLAGS = $(UNIT_CFLAGS)
+tests_storage_test_s3_LDADD = $(CONFORMANCE_LIBS)
