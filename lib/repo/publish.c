@@ -117,7 +117,7 @@ ErrCode packs_check_present(Repo *repo, const char *backup_id, const PacksList *
     return ERR_OK;
 }
 
-/* One after the other, the summary first: without it there is no backup, whatever comes then. */
+/* Each by itself: either of them missing means that there is no backup. */
 void backup_withdraw(Repo *repo, const char *backup_id)
 {
     static const char *const parts[] = {"summary", "manifest"};
@@ -129,7 +129,6 @@ void backup_withdraw(Repo *repo, const char *backup_id)
             continue;
         err_wrap(&err, "cannot take back '%s'", name);
         log_err(LOG_WARN, &err);
-        return;
     }
 }
 
