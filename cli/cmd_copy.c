@@ -92,7 +92,8 @@ static ErrCode copy_cluster(Cli *cli, Repo *from, Repo *to, CopyTotal *total, Er
         choose(opt_text(cli, OPT_BACKUP), &list);
     else
         for (size_t i = 0; i < list.broken.n; i++, total->unreadable++)
-            log_warn("backup %s", list.broken.at[i]);
+            log_line(LOG_WARN, list.broken.at[i].why.hint, "backup %s: %s", list.broken.at[i].id,
+                     list.broken.at[i].why.message);
     if (!backup_count(&list)) {
         log_debug("cluster '%s' has no backup to be copied", from->cluster);
         return ERR_OK;

@@ -177,6 +177,8 @@ static ErrCode verify_repo(Cli *cli, size_t i, VerifyResult *total, Err *err)
     TRY(cli_repo_open(cli, i, names.n ? names.at[0] : NULL, &repo, err));
     if (!names.n)
         TRY(repo_list_clusters(repo, &names, err));
+    VerifySpec keys = {.repo = repo, .found = show_finding, .arg = cli};
+    TRY(verify_keys(&keys, total, err));
     for (size_t k = 0; k < names.n; k++) {
         VerifyResult r = {.backups = 0};
         repo_set_cluster(repo, names.at[k]);

@@ -107,17 +107,24 @@ void lease_release(Lease *l)
     lease_free(l);
 }
 
-typedef struct LeaseListing {
-    StrList names;
-    TimeUs now;
-} LeaseListing;
+typedef struct LeaseFound {
+    char *name;
+    TimeUs mtime;
+} LeaseFound;
+typedef VEC(LeaseFound) LeasesFound;
+
+static void leases_found_release(LeasesFound *l)
+{
+    for (size_t i = 0; i < l->n; i++)
+        free(l->at[i].name);
+    vec_release(l);
+}
 
 static ErrCode lease_found(void *arg, const RepoEntry *e, Err *err)
 {
-    LeaseListing *l = arg;
+    LeasesFound *l = arg;
     (void)err;
-    if (l->now - e->stat.mtime < LEASE_LIVE)
-        vec_push(&l->names, mem_strdup(e->name));
+    vec_push(l, (LeaseFound){mem_strdup(e->name), e->stat.mtime});
     return ERR_OK;
 }
 
@@ -142,13 +149,15 @@ static ErrCode lease_read(Repo *repo, const char *name, StrList *ret, Err *err)
 
 ErrCode lease_backups(Repo *repo, StrList *ret, Err *err)
 {
-    LeaseListing l = {.names = {0}};
-    RepoList list = {.prefix = LEASE_PREFIX, .want_stat = true, .fn = lease_found, .arg = &l};
-    TRY(repo_now(repo, &l.now, err));
-    ErrCode rc = repo_list(repo, &list, err);
-    for (size_t i = 0; i < l.names.n && rc == ERR_OK; i++)
-        rc = lease_read(repo, l.names.at[i], ret, err);
-    str_list_release(&l.names);
+    LeasesFound found AUTO(leases_found_release) = {0};
+    RepoList list = {.prefix = LEASE_PREFIX, .want_stat = true, .fn = lease_found, .arg = &found};
+    TimeUs now = 0;
+    TRY(repo_list(repo, &list, err));
+    if (found.n)
+        TRY(repo_now(repo, &now, err));
+    for (size_t i = 0; i < found.n; i++)
+        if (now - found.at[i].mtime < LEASE_LIVE)
+            TRY(lease_read(repo, found.at[i].name, ret, err));
     str_list_sort(ret);
-    return rc;
+    return ERR_OK;
 }

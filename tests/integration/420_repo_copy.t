@@ -1,3 +1,4 @@
+#@ once
 # Backups and WAL copied from one repository to another, of another key: what is there afterwards is as
 # good as what was copied, also when the first repository is lost; a copy that is interrupted,
 # repeated, or meets something wrong costs nothing.
@@ -137,6 +138,10 @@ sub restores_from
 
 restores_from('offsite', ["--target-xid=$mark->{xid}", '--target-action=promote'], $want);
 restores_from('third', [], $latest);
+rename $main, "$main.away" or die;
+$pgdr->fails('REFUSED', qr/WARNING: .*\Q$main\E.*whether it holds other WAL than 'offsite' is not known.*HINT: .*--repo=offsite/s,
+    'restore', '--to=' . temp_dir('doubt') . '/data', @$_) for [], ["--target-xid=$mark->{xid}"];
+rename "$main.away", $main or die;
 
 subtest 'what is new is added' => sub {
     $node->mark('d');
