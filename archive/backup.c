@@ -367,7 +367,7 @@ static ErrCode backup_commit(Backup *b, Err *err)
     b->summary.stored =
         packs_list_stored(&b->packs) + b->summary.packs.size + b->summary.manifest.size;
     TRY(cancel_check(err));
-    return backup_publish(b->repo, &b->summary, &b->packs, b->spec->grace, err);
+    return backup_publish(b->repo, &b->summary, &b->packs, b->spec->grace, STORAGE_CREATE, err);
 }
 
 ErrCode backup_run(const BackupSpec *spec, BackupSummary *ret, Err *err)

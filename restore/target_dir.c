@@ -132,7 +132,9 @@ ErrCode target_dir_look(const char *dir, TargetDirState *ret, Err *err)
         *ret = TARGET_DIR_EMPTY;
         return ERR_OK;
     }
-    if (has_file(dir, RESTORE_MARKER))
+    /* With pg_control it is a cluster, which may have been used: the restore had not begun to
+     * change it, or had ended but for the removal of the marker. */
+    if (has_file(dir, RESTORE_MARKER) && !has_file(dir, "global/pg_control"))
         *ret = TARGET_DIR_INTERRUPTED;
     else if (has_file(dir, "PG_VERSION") && has_file(dir, "global") && has_file(dir, "base"))
         *ret = TARGET_DIR_CLUSTER;

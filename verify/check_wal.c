@@ -255,20 +255,44 @@ static ErrCode check_histories(WalChecker *w, bool *ret_good, Err *err)
 
 static ErrCode check_timeline(WalChecker *w, const BackupSummary *system, uint32_t tli, Err *err)
 {
-    TimelinePath path = {0};
     Err why = {0};
-    ErrCode rc = lineage_path(&w->lineage, tli, &path, &why);
-    if (rc == ERR_OK)
-        rc = check_path(w, system, &path, err);
-    else if (rc == ERR_NOT_FOUND)
+    TimelinePath path AUTO(timeline_path_release) = {0};
+    if (lineage_path(&w->lineage, tli, &path, &why) != ERR_OK)
+        return ERR_OK; /* see check_unknown */
+    return check_path(w, system, &path, err);
+}
+
+static void found_unknown(WalChecker *w, uint32_t tli)
+{
+    Err why = {0};
+    TimelinePath path AUTO(timeline_path_release) = {0};
+    if (lineage_path(&w->lineage, tli, &path, &why) == ERR_NOT_FOUND)
         found_history(w, &(WalFound){.digest = ""}, tli, &why);
-    vec_release(&path);
-    return rc == ERR_NOT_FOUND ? ERR_OK : rc;
+}
+
+/* Timelines that have WAL or backups, but no history that tells where they come from. */
+static ErrCode check_unknown(WalChecker *w, const BackupSummary *system, Err *err)
+{
+    TimelineList list = {0};
+    ErrCode rc = lineage_unknown(&w->store, &w->lineage, &list, err);
+    for (size_t i = 0; i < w->c->backups.n; i++) {
+        const BackupSummary *b = w->c->backups.at[i].summary;
+        bool listed = !backup_same_system(b, system);
+        for (size_t k = 0; k < list.n && !listed; k++)
+            listed = list.at[k] == b->timeline;
+        if (!listed)
+            vec_push(&list, b->timeline);
+    }
+    for (size_t i = 0; i < list.n && rc == ERR_OK; i++)
+        found_unknown(w, list.at[i]);
+    vec_release(&list);
+    return rc;
 }
 
 static ErrCode check_system(WalChecker *w, const BackupSummary *system, Err *err)
 {
     uint32_t newest = 1;
+    TRY(check_unknown(w, system, err));
     for (size_t i = 0; i < w->c->backups.n; i++)
         if (backup_same_system(w->c->backups.at[i].summary, system))
             newest = MAX(newest, w->c->backups.at[i].summary->timeline);

@@ -148,6 +148,8 @@ ErrCode repo_init(Storage *storage, const RepoSpec *spec, Repo **ret, bool *ret_
     }
     keys_keep_cipher(r, spec->cipher);
     TRY(repo_check_cipher(r, spec, err));
+    if (*ret_existed)
+        TRY(keys_put_back(r, ring, err));
     *ret = steal_ptr(&r);
     return ERR_OK;
 }

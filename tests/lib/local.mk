@@ -7,10 +7,12 @@ EXTRA_DIST += \
 	tests/lib/TestRun.pm \
 	tests/lib/WalRepo.pm \
 	tests/lib/PgNode.pm \
+	tests/lib/DocPage.pm \
 	tests/lib/Pgdr.pm \
 	tests/lib/Recovery.pm \
 	tests/lib/Rgw.pm \
 	tests/lib/S3Proxy.pm \
+	tests/lib/Faults.pm \
 	tests/lib/cache-dir \
 	tests/lib/get-deb \
 	tests/lib/get-pg \
@@ -34,5 +36,6 @@ stage-tests: all tests/fault/libfault.so tests/fault/libclock.so $(STAGED_TESTS)
 	cp tests/fault/libfault.so tests/fault/libclock.so $(STAGED_TESTS) "$(STAGE)/"
 	$(MKDIR_P) "$(STAGE)/source/lib/common"
 	cp $(srcdir)/lib/common/errcodes.def "$(STAGE)/source/lib/common/"
+	cp $(srcdir)/README.md "$(STAGE)/source/"
 	for dir in conf docs tests; do cp -R "$(srcdir)/$$dir" "$(STAGE)/source/$$dir" || exit 1; done
 	chmod -R go+rX "$(STAGE)/root" "$(STAGE)/source" "$(STAGE)"/*.so
