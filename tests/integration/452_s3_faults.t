@@ -1,4 +1,5 @@
 #@ timeout 1200
+#@ once
 # Harm to every request in turn, on its way between pgdr and a real S3 server: WAL that is pushed, a
 # backup, a restore. What passes is outlived without anything lost or stored twice under another name;
 # what does not is named, and the next attempt makes it good.
