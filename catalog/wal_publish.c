@@ -80,8 +80,7 @@ static ErrCode file_bytes(const char *path, size_t limit, unsigned threads, WalF
                         err);
 }
 
-/* The path of a timeline, from the history file beside the segment. */
-static ErrCode local_history(const char *wal_dir, uint32_t tli, TimelinePath *ret, Err *err)
+ErrCode wal_local_path(const char *wal_dir, uint32_t tli, TimelinePath *ret, Err *err)
 {
     char name[WAL_NAME_MAX];
     Buf text AUTO(buf_release) = {0};
@@ -98,7 +97,7 @@ static ErrCode check_timeline(const WalFileSpec *spec, const WalFile *f, Err *er
         return ERR_OK;
     TimelinePath path = {0};
     Err why = {0};
-    ErrCode rc = local_history(spec->wal_dir, f->name.tli, &path, &why);
+    ErrCode rc = wal_local_path(spec->wal_dir, f->name.tli, &path, &why);
     bool ancestor = rc == ERR_OK && timeline_step(&path, in_page) != NULL;
     vec_release(&path);
     if (ancestor)

@@ -12,6 +12,7 @@
 
 #include "catalog/wal_index.h"
 #include "lib/pg/control.h"
+#include "lib/pg/timeline.h"
 #include "lib/pg/wal_name.h"
 #include "lib/repo/wal_object.h"
 
@@ -44,6 +45,9 @@ typedef struct WalFile {
  */
 MUST_CHECK ErrCode wal_file_load(const WalFileSpec *spec, WalFile *ret, Err *err);
 void wal_file_release(WalFile *f);
+
+/* The path of a timeline, from the history file in a server's pg_wal. */
+MUST_CHECK ErrCode wal_local_path(const char *wal_dir, uint32_t tli, TimelinePath *ret, Err *err);
 
 typedef enum WalStored {
     WAL_STORED,       /* written now */

@@ -12,8 +12,8 @@ static const RetrySpec retries = {.attempts = 6,
                                   .first_pause = US_PER_SECOND / 4,
                                   .longest_pause = 10 * US_PER_SECOND,
                                   .total = 60 * US_PER_SECOND};
-/* A standby asks again by itself; it must not be kept from being promoted, when it asks four times
- * in a row. */
+/* A standby asks again by itself; and it must not be kept from being promoted, when it asks four
+ * times in a row, and once more. */
 static const RetrySpec retries_of_standby = {.attempts = 3,
                                              .first_pause = US_PER_SECOND / 4,
                                              .longest_pause = US_PER_SECOND,
@@ -40,7 +40,7 @@ static RetrySpec retries_of_s3(const Cli *cli, bool standby)
 ErrCode cli_storage_open(const Cli *cli, size_t i, bool create, Storage **ret, Err *err)
 {
     const char *url = opt_repo_text(cli, i, OPT_URL);
-    bool standby = cli->id == CMD_ARCHIVE_GET && access("standby.signal", F_OK) == 0;
+    bool standby = cli->id == CMD_ARCHIVE_GET && cli_asker_goes_on(cli);
     RetrySpec again = standby ? retries_of_standby : retries;
     Storage *s = NULL;
     if (cli_is_s3(url)) {
