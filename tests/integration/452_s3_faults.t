@@ -1,4 +1,3 @@
-#@ once
 #@ timeout 1200
 #@ once
 # Harm to every request in turn, on its way between pgdr and a real S3 server: WAL that is pushed, a
