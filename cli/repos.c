@@ -25,11 +25,11 @@ static const RetrySpec retries_of_several = {.attempts = 4,
                                              .longest_pause = 2 * US_PER_SECOND,
                                              .total = 5 * US_PER_SECOND};
 
-/* Work that takes long, or that nobody watches, outlives the restart of a server. */
-static bool is_patient(CommandId id)
+/* Somebody looks on and wants to know what is wrong; all else outlives the restart of a server. */
+static bool is_watched(CommandId id)
 {
-    return id == CMD_BACKUP || id == CMD_RESTORE || id == CMD_VERIFY || id == CMD_ARCHIVE_PUSH ||
-           id == CMD_ARCHIVE_GET;
+    return id == CMD_INIT || id == CMD_CHECK || id == CMD_INFO || id == CMD_REPO_LS ||
+           id == CMD_REPO_GET;
 }
 
 /* A server that says nothing must not use up the whole time with its first silence. */
@@ -41,7 +41,7 @@ static RetrySpec retries_of_s3(const Cli *cli, bool standby)
     if (cli->id == CMD_ARCHIVE_GET && opt_repos(cli) > 1)
         return retries_of_several;
     spec.total = MAX(spec.total, 3 * opt_duration(cli, OPT_IO_TIMEOUT));
-    if (is_patient(cli->id))
+    if (!is_watched(cli->id))
         spec.attempts *= 2;
     return spec;
 }
