@@ -104,8 +104,9 @@ for my $what (sort keys %final) {
     my ($pgdr, $direct) = repository('push-' . $what =~ s/\W+/-/gr);
     my ($with, $exit, $message) = @{ $final{$what} };
     my @pushed;
+    # From then on: what is asked ahead of need is asked again before it is an error.
     my ($runs, @bad) = every_request(
-        $with,
+        { %$with, times => 0 },
         sub {
             my ($n) = @_;
             my $segment = $fresh[$n - 1];
