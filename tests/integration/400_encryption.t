@@ -106,8 +106,10 @@ sub all_fail
     return;
 }
 
+$node->archive_all;
 $node->append_conf("archive_command = 'false'");
 $node->reload;
+$node->poll(q{SELECT current_setting('archive_command') = 'false'});
 $state = tree_state($repo);
 with('passphrase-file' => $wrong);
 all_fail('WRONG_KEY', qr/passphrase does not fit/, 'a wrong passphrase');
@@ -206,6 +208,7 @@ $other->ok('init');
 my ($planted) = map { m{(keys/[0-9a-f]+)/} } files_below($other->repo, qr/^keys/);
 copy_tree($other->repo . "/$planted", "$repo/$planted");
 opens('a key in the clear', qr/holds the key [0-9a-f]{16} for another kind of encryption.*not used/);
+$node->enable_archiving($pgdr);
 $pgdr->ok('backup');
 is(scalar(grep { substr(slurp("$repo/$_"), 22, 1) ne "\1" } files_below($repo, qr{^app/(backups|packs)/.*(?<!/key)$})), 0,
     'what is written is sealed all the same');
