@@ -29,9 +29,9 @@ void backup_list_release(BackupList *l);
 /*
  * All that exist and are not retired, oldest first: those of one timeline by the LSN at which they
  * stop, whatever the clocks said; others by when they stopped. Ids play no part: two backups of one
- * second have ids in any order. One whose summary cannot be read, for
- * whatever reason that is its own, is in `broken`: the others are as good without it. A storage
- * that does not answer is an error.
+ * second have ids in any order. One whose summary cannot be read, for whatever reason that is its
+ * own, is in `broken`: the others are as good without it. A storage that does not answer is an
+ * error.
  */
 MUST_CHECK ErrCode backup_list_read(Repo *repo, BackupList *ret, Err *err);
 

@@ -4,5 +4,6 @@ EXTRA_DIST += \
 	docs/encryption.md \
 	docs/repository-format.md \
 	docs/rescue.py \
+	docs/s3.md \
 	docs/several-repositories.md \
 	docs/testing.md

@@ -21,11 +21,6 @@ MUST_CHECK ErrCode keys_read(Repo *r, KeyRing *ring, Err *err);
  * was put there by somebody who has no passphrase, and so would be what is written under it. */
 void keys_keep_cipher(Repo *r, uint8_t cipher);
 /*
- * Completes keys/ from the copies beside the backups. A folder with some of the keys is worse than
- * none: nobody looks for the others, and with the oldest one missing WAL would get other names.
- */
-MUST_CHECK ErrCode keys_put_back(Repo *r, KeyRing *ring, Err *err);
-/*
  * Looks at every copy of every key, without a passphrase: `found` is called for each that is
  * damaged, missing, or other than its fellows. An error is one of the storage as a whole.
  */
@@ -37,6 +32,11 @@ MUST_CHECK ErrCode keys_mend(Repo *r, size_t *ret, Err *err);
 /* As keys_check for the copy beside a backup: an error says what is wrong with it. */
 MUST_CHECK ErrCode key_check_beside(Repo *r, const char *backup_id, Err *err);
 
+/*
+ * Completes keys/ from the copies beside the backups. A folder with some of the keys is worse than
+ * none: nobody looks for the others, and with the oldest one missing WAL would get other names.
+ */
+MUST_CHECK ErrCode keys_put_back(Repo *r, KeyRing *ring, Err *err);
 /* Puts a key's wrap, in three copies. */
 MUST_CHECK ErrCode key_put(Repo *r, RepoKey *key, Err *err);
 /* Puts the wraps of all keys beside a backup. */

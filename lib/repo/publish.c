@@ -118,6 +118,21 @@ ErrCode packs_check_present(Repo *repo, const char *backup_id, const PacksList *
     return ERR_OK;
 }
 
+/* Each by itself: either of them missing means that there is no backup. */
+void backup_withdraw(Repo *repo, const char *backup_id)
+{
+    static const char *const parts[] = {"summary", "manifest"};
+    for (size_t i = 0; i < 2; i++) {
+        Err err = {0};
+        char *name AUTO(mem_freep) = backup_object_name(backup_id, parts[i]);
+        const char *names[] = {name};
+        if (repo_remove(repo, names, 1, &err) == ERR_OK)
+            continue;
+        err_wrap(&err, "cannot take back '%s'", name);
+        log_err(LOG_WARN, &err);
+    }
+}
+
 static ErrCode retract(Repo *repo, const char *summary, Err *err)
 {
     Err second = {0};

@@ -38,6 +38,10 @@
 MUST_CHECK ErrCode backup_publish(Repo *repo, const BackupSummary *summary, const PacksList *packs,
                                   TimeUs grace, StoragePutFlags flags, Err *err);
 
+/* Takes back, best effort, what a failed commit has put, so that a manifest without a summary means
+ * that a summary was lost. Only for who made the backup: of a copy there may be other writers. */
+void backup_withdraw(Repo *repo, const char *backup_id);
+
 /* ERR_CANCELLED unless every pack the list names is there with its size: one listing a backup. */
 MUST_CHECK ErrCode packs_check_present(Repo *repo, const char *backup_id, const PacksList *packs,
                                        Err *err);
