@@ -230,6 +230,16 @@ bool parts_retired(Storage *store, const BackupSpecimen *b)
     return false;
 }
 
+bool parts_marked(Storage *store, const BackupSpecimen *b)
+{
+    StrList names AUTO(str_list_release) = {0};
+    char *prefix AUTO(mem_freep) = full_object(b, "going-");
+    Err err;
+    if (storage_list_names(store, prefix, false, &names, &err) != ERR_OK)
+        abort();
+    return names.n > 0;
+}
+
 bool parts_whole(Storage *store, const BackupSpecimen *b)
 {
     if (!parts_listed(store, b) || !there(store, full_object(b, "packs")) ||

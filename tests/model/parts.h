@@ -60,6 +60,8 @@ const char *parts_settle(const Repo *like, Storage *store, const BackupSpecimen 
 bool parts_listed(Storage *store, const BackupSpecimen *b);
 /* A tombstone without its keep. */
 bool parts_retired(Storage *store, const BackupSpecimen *b);
+/* A sweep's mark lies there. */
+bool parts_marked(Storage *store, const BackupSpecimen *b);
 /* Every object a restore needs is there: documents, own packs, the packs it uses. */
 bool parts_whole(Storage *store, const BackupSpecimen *b);
 

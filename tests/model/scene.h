@@ -4,10 +4,12 @@
 /*
  * A scenario of the protocol: who takes part, what is there in the beginning, what may never be.
  *
- * In every state that can be reached:
+ * In every state that can be reached (where calls fail: but for the third and fourth):
  *  - a backup that is listed and not retired is whole;
  *  - a backup whose writer reported success, or whose undelete did, is whole, unless it was retired
  *    (again);
+ *  - a backup whose writer reported failure is not listed;
+ *  - when all have ended, no backup that is listed has a mark on it;
  *  - when all stop there for ever, a later expire breaks nothing and leaves nothing behind
  *    (parts_settle()).
  * And over a whole scenario, what can succeed and fail must be seen to do both.
