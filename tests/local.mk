@@ -5,5 +5,6 @@ include tests/unit/local.mk
 include tests/model/local.mk
 include tests/storage/local.mk
 endif
+include tests/fuzz/local.mk
 include tests/fault/local.mk
 include tests/lib/local.mk

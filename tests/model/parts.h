@@ -20,6 +20,7 @@ typedef struct BackupSpecimen {
     char parent;
     /* Own packs that are there before it begins (it was interrupted), and those it puts. */
     unsigned packs_before, packs;
+    bool late;   /* all but the summary is there before it begins */
     bool leased; /* puts a lease first; nobody renews it but a renewer */
 } BackupSpecimen;
 
@@ -29,7 +30,7 @@ void specimen_init(BackupSpecimen *b, char letter, const char *uses);
 Repo *parts_repo(Storage **ret_mem);
 /* Takes the backup, whole, on the repository's own storage. */
 void parts_put_backup(Repo *repo, const BackupSpecimen *b);
-/* Only the packs it has before it begins. */
+/* Only the packs it has before it begins, and when it is late, the rest. */
 void parts_put_packs(Repo *repo, const BackupSpecimen *b);
 /* Removes everything of a backup but its packs: it expired long ago. */
 void parts_forget(Repo *repo, const BackupSpecimen *b);

@@ -48,7 +48,7 @@ static const char *wrong_answer(Scene *s, uint64_t facts, unsigned i, ErrCode re
 {
     const BackupSpecimen *b = s->written[i] ? s->written[i] : s->undeleted[i];
     if (!b)
-        return NULL;
+        return result != ERR_OK && !s->model.faults ? "an expire failed" : NULL;
     uint64_t mine = facts_about(s, facts, b);
     *(result == ERR_OK ? &s->succeeded : &s->failed) |= 1u << i;
     if (result != ERR_OK)
@@ -72,6 +72,8 @@ static const char *scene_wrong(const void *arg, uint64_t facts, const Step *cons
         uint64_t mine = facts >> i * FACTS;
         if ((mine & LISTED) && !(mine & (WHOLE | RETIRED)))
             wrong = "a backup is listed and not whole";
+        else if (!(mine & LISTED) && s->backups[i] == s->stays)
+            wrong = "a backup was removed too soon";
         else if ((mine & LISTED) && (mine & MARKED) && all_ended && !s->model.faults)
             wrong = "a mark is left on a backup that stays";
     }

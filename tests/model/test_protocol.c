@@ -126,6 +126,28 @@ static void resumed_writer_and_sweeper(Scene *s)
     s->model.in_order = s->model.atomic_lists = true;
 }
 
+/* E, about to remove A, sleeps while F finishes with the trash object; then B relies on A's pack.
+ */
+static void successor_and_two_slow_sweepers(Scene *s)
+{
+    specimen_init(&s->a, 'A', "");
+    specimen_init(&s->b, 'B', "A");
+    s->a.packs_before = 1;
+    s->a.packs = s->b.packs = 0;
+    s->a.late = true;
+    s->backups[0] = &s->a;
+    s->backups[1] = &s->b;
+    parts_put_packs(s->repo, &s->a);
+    expect_ok(run_condemn(s->repo, NULL, err));
+    storage_mem_advance(s->mem, HALF_GRACE - 1);
+    s->model.ticks = 2;
+    s->model.in_order = true;
+    add_writer(s, "A", &s->a);
+    add_sweeper(s, "E");
+    add_sweeper(s, "F");
+    add_writer(s, "B", &s->b);
+}
+
 static void undelete_and_sweeper(Scene *s)
 {
     scene_put_parents(s);
@@ -150,6 +172,19 @@ static void undelete_and_expirer(Scene *s)
     s->model.in_order = s->model.atomic_lists = true;
     add_undelete(s, "U", &s->p);
     add_expirer(s, "E", &s->p);
+}
+
+/* The trash object of the first time is ripe; the second time has a grace period of its own. */
+static void retired_again(Scene *s)
+{
+    scene_put_parents(s);
+    expect_ok(run_condemn(s->repo, &s->p, err));
+    expect_ok(run_undelete(s->repo, &s->p, err));
+    storage_mem_advance(s->mem, GRACE);
+    s->model.ticks = 1;
+    s->stays = &s->p;
+    add_expirer(s, "E", &s->p);
+    add_sweeper(s, "F");
 }
 
 static void undelete_writer_and_sweeper(Scene *s)
@@ -194,9 +229,11 @@ static const Safe safe[] = {
     SAFE(undelete_and_sweeper),
     SAFE(undelete_and_two_sweepers),
     SAFE(undelete_and_expirer),
+    SAFE(retired_again),
     SAFE(undelete_writer_and_sweeper),
     SLOW(condemned_writer_and_parents),
     SLOW(writer_and_two_slow_sweepers),
+    SLOW(successor_and_two_slow_sweepers),
     SLOW(two_expirers),
 };
 
