@@ -1,5 +1,5 @@
 /*
- *     fuzz_…                     all targets, PGDR_FUZZ_N changed samples each (300)
+ *     fuzz_…                     all targets, PGDR_FUZZ_N changed samples each (1000)
  *     fuzz_… TARGET              one target
  *     fuzz_… TARGET FILE…        these inputs only
  *
@@ -174,6 +174,7 @@ static const uint64_t numbers[] = {0,
                                    (uint64_t)INT64_MAX + 1,
                                    UINT64_MAX};
 
+#define NUMBER_WORDS 7 /* the first ones */
 static const char *const words[] = {"-1",
                                     "0",
                                     "1",
@@ -224,10 +225,13 @@ static void change_number(Buf *b, size_t at)
     memcpy(b->data + at, bytes, MIN(width, b->len - at));
 }
 
-/* A run of decimal digits around `at`, or none, becomes something else. */
+/* A run of decimal digits at or behind `at` becomes another number; or anything, anything else. */
 static void change_word(Buf *b, size_t at)
 {
-    const char *w = words[random_below(ARRAY_LEN(words))];
+    bool number = random_below(3) > 0;
+    const char *w = words[random_below(number ? NUMBER_WORDS : ARRAY_LEN(words))];
+    while (number && at + 1 < b->len && (b->data[at] < '0' || b->data[at] > '9'))
+        at++;
     size_t end = at;
     while (end < b->len && b->data[end] >= '0' && b->data[end] <= '9')
         end++;
@@ -244,7 +248,7 @@ static void change(Buf *b, const FuzzCorpus *c)
         splice(b, 0, 0, other->data, other->len);
         return;
     }
-    switch (random_below(9)) {
+    switch (random_below(12)) {
     case 0:
         b->data[at] ^= (uint8_t)(1u << random_below(8));
         break;
@@ -256,6 +260,9 @@ static void change(Buf *b, const FuzzCorpus *c)
         change_number(b, at);
         break;
     case 4:
+    case 9:
+    case 10:
+    case 11:
         change_word(b, at);
         break;
     case 5: /* out */
@@ -342,7 +349,7 @@ static int run_files(const FuzzTarget *t, char **paths)
 
 int main(int argc, char **argv)
 {
-    unsigned long n = env_number("PGDR_FUZZ_N", 300), seed = env_number("PGDR_FUZZ_SEED", 1);
+    unsigned long n = env_number("PGDR_FUZZ_N", 1000), seed = env_number("PGDR_FUZZ_SEED", 1);
     int failed = 0;
     watch();
     if (argc > 2)

@@ -772,13 +772,52 @@ static bool wal_object_run(const uint8_t *data, size_t len)
     return wal_read_back(copy, len);
 }
 
-/* The sections of an index. */
+/* The sections of an index, which the object holds compressed: u8 type, u32 length, raw bytes. */
+static void add_sections(FuzzCorpus *c, const Buf *sections)
+{
+    Buf sample AUTO(buf_release) = {0};
+    Cursor at = cursor_of(sections->data, sections->len);
+    Decompressor *d AUTO(decompressor_freep) = decompressor_new();
+    while (cursor_left(&at)) {
+        uint8_t type = cursor_u8(&at);
+        uint64_t len = cursor_varint(&at);
+        const uint8_t *bytes = cursor_read(&at, len);
+        size_t raw;
+        FUZZ_OK(frame_raw_size(bytes, (size_t)len, MIB, &raw, err));
+        buf_append_u8(&sample, type);
+        buf_append_u32(&sample, (uint32_t)raw);
+        FUZZ_OK(decompressor_run(d, bytes, (size_t)len, buf_reserve(&sample, raw), raw, err));
+        sample.len += raw;
+    }
+    fuzz_add(c, sample.data, sample.len);
+}
+
+static bool sections_of(const uint8_t *data, size_t len, Buf *table)
+{
+    Cursor at = cursor_of(data, len);
+    Compressor *c AUTO(compressor_freep) = compressor_new(1);
+    while (cursor_left(&at)) {
+        Buf packed AUTO(buf_release) = {0};
+        uint8_t type = cursor_u8(&at);
+        size_t n = (size_t)MIN((uint64_t)cursor_u32(&at), (uint64_t)cursor_left(&at));
+        const uint8_t *raw = cursor_read(&at, n);
+        if (!raw)
+            return false;
+        void *out = buf_reserve(&packed, compress_bound(n));
+        packed.len = compressor_run(c, raw, n, out, compress_bound(n));
+        table_append(table, type, packed.data, packed.len);
+    }
+    return true;
+}
+
 static void wal_index_samples(FuzzCorpus *c)
 {
+    static const uint8_t page[8192] = {1, 2, 3};
     Buf sections AUTO(buf_release) = {0};
     WalIndex x = {.start = SEG_SIZE,
                   .first = SEG_SIZE + 40,
                   .ends = 2 * SEG_SIZE,
+                  .spills = true,
                   .xid_min = 700,
                   .xid_max = 900,
                   .tail_start = 2 * SEG_SIZE - 50};
@@ -798,28 +837,36 @@ static void wal_index_samples(FuzzCorpus *c)
                                         .end = SEG_SIZE + 1000,
                                         .number = SEG_SIZE + 700,
                                         .next_xid = 905});
-    buf_append(&x.tail, wal_bytes, 100);
+    vec_push(&x.events, (WalIndexEvent){.kind = WAL_EVENT_TABLESPACE_CREATE,
+                                        .lsn = SEG_SIZE + 1100,
+                                        .end = SEG_SIZE + 1200,
+                                        .number = 16400,
+                                        .text = mem_strdup("/srv/ts1")});
+    buf_append(&x.tail, page, sizeof(page));
     wal_index_encode(&x, &sections);
-    fuzz_add(c, sections.data, sections.len);
+    add_sections(c, &sections);
     wal_index_release(&x);
 }
 
 static bool wal_index_run(const uint8_t *data, size_t len)
 {
+    static const uint8_t page[8192] = {1, 2, 3};
     Err why;
     Buf table AUTO(buf_release) = {0};
     WalIndex x AUTO(wal_index_release) = {.start = 0}, after AUTO(wal_index_release) = {.start = 0};
     bool there = false, joined;
-    buf_append(&table, data, len);
-    if (wal_index_decode(&table, SEG_SIZE, &x, &there, &why) != ERR_OK)
+    if (!sections_of(data, len, &table) ||
+        wal_index_decode(&table, SEG_SIZE, &x, &there, &why) != ERR_OK)
         return false;
-    for (size_t i = 0; i < x.events.n; i++)
-        if (x.events.at[i].text)
-            FUZZ_CHECK(strlen(x.events.at[i].text) < MIB);
+    for (size_t i = 0; i < x.events.n; i++) {
+        const WalIndexEvent *e = &x.events.at[i];
+        bool named = e->kind == WAL_EVENT_RESTORE_POINT || e->kind == WAL_EVENT_TABLESPACE_CREATE;
+        FUZZ_CHECK(e->text ? strlen(e->text) < MIB : !named);
+    }
     after.start = 2 * SEG_SIZE;
-    buf_append(&after.head, wal_bytes, 100);
-    if (there && wal_index_join(&x, &after, SEG_SIZE, &joined, &why) != ERR_OK)
-        return true; /* it says what it cannot join */
+    buf_append(&after.head, page, sizeof(page));
+    if (there && wal_index_join(&x, &after, SEG_SIZE, &joined, &why) == ERR_OK)
+        FUZZ_CHECK(!joined || x.spills);
     return there;
 }
 
