@@ -94,6 +94,11 @@ const char *__asan_default_options(void)
 {
     return "max_allocation_size_mb=1200:handle_abort=1";
 }
+const char *__ubsan_default_options(void);
+const char *__ubsan_default_options(void)
+{
+    return "abort_on_error=1:print_stacktrace=1";
+}
 #endif
 
 static void on_signal(int number)
