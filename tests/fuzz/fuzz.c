@@ -334,7 +334,7 @@ static int run_target(const FuzzTarget *t, unsigned long n, unsigned long seed)
         Buf b AUTO(buf_release) = {0};
         const Buf *from = &c.samples.at[random_below(c.samples.n)];
         buf_append(&b, from->data, from->len);
-        for (size_t k = random_below(4) + 1; k > 0; k--)
+        for (size_t k = random_below(2) ? 1 : 1 + random_below(4); k > 0; k--)
             change(&b, &c);
         accepted += run_input(t, b.data, b.len);
     }

@@ -799,7 +799,8 @@ static bool sections_of(const uint8_t *data, size_t len, Buf *table)
     while (cursor_left(&at)) {
         Buf packed AUTO(buf_release) = {0};
         uint8_t type = cursor_u8(&at);
-        size_t n = (size_t)MIN((uint64_t)cursor_u32(&at), (uint64_t)cursor_left(&at));
+        uint32_t says = cursor_u32(&at);
+        size_t n = MIN((size_t)says, cursor_left(&at));
         const uint8_t *raw = cursor_read(&at, n);
         if (!raw)
             return false;
