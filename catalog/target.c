@@ -212,6 +212,22 @@ static void see_event(Resolver *r, const WalIndexEvent *e)
 
 /* --- single records, where the index is not enough --- */
 
+/* A hole ends the search as the end of the WAL does: what was looked for may lie before it, and if
+ * not, the walk meets the hole itself and has more to say about it. */
+static ErrCode next_record(WalRecords *records, WalRecord *rec, bool *ret_end, Err *err)
+{
+    Err why = {0};
+    ErrCode rc = wal_records_next(records, rec, ret_end, &why);
+    if (rc == ERR_OK)
+        return rc;
+    if (rc != ERR_WAL_MISSING) {
+        *err = why;
+        return rc;
+    }
+    *ret_end = true;
+    return ERR_OK;
+}
+
 /* The commit that contains a subtransaction: looked for in the WAL of one segment. */
 static ErrCode find_subxact(Resolver *r, const WalStep *step, XactEnd *ret, bool *ret_found,
                             Err *err)
@@ -224,7 +240,7 @@ static ErrCode find_subxact(Resolver *r, const WalStep *step, XactEnd *ret, bool
         WalRecord rec;
         WalXact xact;
         bool end;
-        TRY(wal_records_next(records, &rec, &end, err));
+        TRY(next_record(records, &rec, &end, err));
         if (end || rec.start >= until)
             return ERR_OK;
         if (!wal_record_xact(wal_records_version(records), &rec, &xact))
@@ -255,7 +271,7 @@ static ErrCode find_lsn(Resolver *r, const WalStep *step, Err *err)
     Lsn last = 0, last_end = 0;
     bool end = false;
     while (!end) {
-        TRY(wal_records_next(records, &rec, &end, err));
+        TRY(next_record(records, &rec, &end, err));
         if (end || (r->spec->exclusive ? rec.end > want : rec.start > want))
             break;
         last = rec.start;
@@ -366,12 +382,11 @@ static ErrCode wal_missing(const Resolver *r, const char *file, Err *err)
             "%s is not in '%s', but later WAL is: recovery from backup %s "
             "cannot go beyond " LSN_FMT,
             file, repo_url(r->store->repo), r->backup->id, LSN_ARG(r->end));
-    char when[TIME_TEXT_LEN];
-    if (r->has_last && r->last.time > r->backup->stop_time)
+    if (r->end > r->backup->stop_lsn) /* in the last record before it */
         return err_hint(err,
-                        "archive the segment if a server still has it; else choose a time before "
-                        "'%s'",
-                        time_format_utc(r->last.time, true, when));
+                        "archive the segment if a server still has it; else --target-lsn=" LSN_FMT
+                        " restores all that lies before it",
+                        LSN_ARG(r->end - 1));
     return err_hint(err, "archive the segment if a server still has it; else --type=immediate "
                          "restores the backup as it is");
 }

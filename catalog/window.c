@@ -13,11 +13,11 @@ void recovery_windows_release(RecoveryWindows *w)
     vec_release(w);
 }
 
-/* One way that recovery can take, and the backups on it in LSN order. */
+/* One way that recovery can take, and the backups on it by the LSN at which they start. */
 typedef struct Way {
     WalStore *store;
     const TimelinePath *path;
-    VEC(const BackupSummary *) backups;
+    BackupRefs backups;
     RecoveryWindows *out;
 } Way;
 
@@ -59,7 +59,7 @@ static void window_push(Way *way, RecoveryWindow *w, size_t first, size_t until)
         const BackupSummary *b = way->backups.at[i];
         if (b->stop_lsn > w->to_lsn)
             continue; /* its own WAL is broken: it opens nothing */
-        if (!w->backups.n) {
+        if (!w->backups.n || b->stop_lsn < w->from_lsn) {
             w->from_lsn = b->stop_lsn;
             w->from_time = b->stop_time;
         }
@@ -128,11 +128,8 @@ static ErrCode timeline_windows(WalStore *store, const Lineage *lineage, uint32_
         vec_release(&path);
         return ERR_OK; /* its history is missing: verify says so */
     }
-    for (size_t i = 0; i < backup_count(list) && rc == ERR_OK; i++) {
-        const BackupSummary *b = backup_at(list, i);
-        if (backup_same_system(b, system) && timeline_contains(&path, b->timeline, b->stop_lsn))
-            vec_push(&way.backups, b);
-    }
+    if (rc == ERR_OK)
+        backups_on_path(list, system->system_id, system->wal_segment_size, &path, &way.backups);
     if (rc == ERR_OK)
         rc = way_windows(&way, err);
     vec_release(&way.backups);

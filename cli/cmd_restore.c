@@ -105,6 +105,14 @@ static ErrCode timeline_from_options(const Cli *cli, RestoreSpec *spec, Err *err
     return ERR_OK;
 }
 
+/* A directory as PostgreSQL writes it down: without slashes at the end. */
+static char *plain_directory(const char *text, size_t len)
+{
+    while (len > 1 && text[len - 1] == '/')
+        len--;
+    return mem_strndup(text, len);
+}
+
 static ErrCode mappings_from_options(const Cli *cli, RestoreSpec *spec, Err *err)
 {
     const StrList *list = opt_list(cli, OPT_TABLESPACE_MAP);
@@ -115,9 +123,10 @@ static ErrCode mappings_from_options(const Cli *cli, RestoreSpec *spec, Err *err
                            "--tablespace-map is OID=DIR or DIR=DIR with absolute "
                            "directories, not '%s'",
                            list->at[i]);
-        vec_push(&spec->mappings,
-                 (TablespaceMapping){.from = mem_strndup(list->at[i], (size_t)(eq - list->at[i])),
-                                     .to = mem_strdup(eq + 1)});
+        vec_push(
+            &spec->mappings,
+            (TablespaceMapping){.from = plain_directory(list->at[i], (size_t)(eq - list->at[i])),
+                                .to = plain_directory(eq + 1, strlen(eq + 1))});
     }
     return ERR_OK;
 }
@@ -284,13 +293,14 @@ static ErrCode ask(Cli *cli, const RestoreSpec *spec, const RestorePlan *p, Err 
     return ERR_OK;
 }
 
-static json_t *result_json(const RestoreResult *r)
+static json_t *result_json(const RestoreResult *r, const RescueResult *saved)
 {
     return json_pack("{s:I,s:I,s:I,s:I,s:f,s:{s:I,s:I,s:I}}", "files", (json_int_t)r->files,
                      "bytes", (json_int_t)r->bytes, "written", (json_int_t)r->written, "removed",
                      (json_int_t)r->removed, "seconds", (double)r->elapsed / US_PER_SECOND,
-                     "rescued_wal", "segments", (json_int_t)r->rescued.pushed, "tails",
-                     (json_int_t)r->rescued.tails, "orphans", (json_int_t)r->rescued.orphans);
+                     "rescued_wal", "segments", (json_int_t)r->rescued.pushed + saved->pushed,
+                     "tails", (json_int_t)r->rescued.tails + saved->tails, "orphans",
+                     (json_int_t)r->rescued.orphans + saved->orphans);
 }
 
 static bool has_file(const char *dir, const char *name)
@@ -302,7 +312,16 @@ static bool has_file(const char *dir, const char *name)
 /* What was written so far stays, and --delta goes on with it. */
 static void hint_begun(const RestoreSpec *spec, Err *err)
 {
-    if (err->hint[0] || !has_file(spec->to, RESTORE_MARKER))
+    struct stat st;
+    const struct passwd *me = getpwuid(geteuid());
+    if (err->hint[0])
+        return;
+    if (err->code == ERR_ACCESS && me && stat(spec->to, &st) != 0)
+        err_hint(err,
+                 "run pgdr as root, or, as root, make the directory first: install -d -o %s "
+                 "-m 0700 '%s'",
+                 me->pw_name, spec->to);
+    if (!has_file(spec->to, RESTORE_MARKER))
         return;
     if (err->code == ERR_DAMAGED)
         err_hint(err, "'pgdr verify' says which backups are whole; the same command with "
@@ -327,32 +346,34 @@ static void show_start(Cli *cli, const RestoreSpec *spec, const RestorePlan *pla
                has_file(bin, "pg_ctl") ? "/" : "");
     out_text(out, " Start PostgreSQL to replay the WAL");
     if (has_file(spec->to, "postgresql.conf"))
-        out_text(out, ":\n  %s -D '%s'\n", buf_str(&start), spec->to);
+        out_text(out, ":\n  %s -D '%s' -l '%s/start.log'\n", buf_str(&start), spec->to, spec->to);
     else if (!spec->is_clone)
         out_text(out, ", in the way it is always started (Debian: systemctl start "
                       "postgresql).\n");
     else
         out_text(
             out,
-            ". Its postgresql.conf is not in the data directory and so not in the backup; "
-            "with a\ncopy of it in CONF:\n  %s -D CONF -o \"-c data_directory='%s' -c port=PORT "
-            "-c external_pid_file=\"\n",
-            buf_str(&start), spec->to);
+            ". The cluster keeps postgresql.conf elsewhere\n(Debian: /etc/postgresql/%d/NAME); "
+            "with that directory as CONF, and a free PORT:\n"
+            "  %s -D CONF -l '%s/start.log' -o \"-c data_directory='%s' -c port=PORT -c "
+            "external_pid_file='%s/pid'\"\n",
+            plan->backup.pg_version_num / 10000, buf_str(&start), spec->to, spec->to, spec->to);
 }
 
-static ErrCode carry_out(Cli *cli, const RestoreSpec *spec, const RestorePlan *plan, Err *err)
+static ErrCode carry_out(Cli *cli, const RestoreSpec *spec, const RestorePlan *plan,
+                         const RescueResult *saved, Err *err)
 {
     RestoreResult r AUTO(restore_result_release) = {.files = 0};
     char size[TIME_TEXT_LEN], took[TIME_TEXT_LEN];
     TRY(ask(cli, spec, plan, err));
     cli_progress_begin(cli);
-    ErrCode rc = restore_run(spec, plan, cli_jobs(cli), &cli->progress, &r, err);
+    ErrCode rc = restore_run(spec, plan, cli_read_jobs(cli), &cli->progress, &r, err);
     cli_progress_end(cli);
     if (rc != ERR_OK) {
         hint_begun(spec, err);
         return rc;
     }
-    json_object_set_new(out_doc(&cli->out), "result", result_json(&r));
+    json_object_set_new(out_doc(&cli->out), "result", result_json(&r, saved));
     for (size_t i = 0; i < r.dropped.n; i++)
         log_info("the setting %s of a former restore is removed from postgresql.auto.conf",
                  r.dropped.at[i]);
@@ -411,6 +432,23 @@ static ErrCode plan_over(RestoreSpec *spec, const OpenRepos *repos, RestorePlan 
     return rc;
 }
 
+/*
+ * Recovery asks all repositories, and stops at a doubt: what lies at the end of the WAL, and which
+ * timelines are taken, is not known while one does not answer. It had better not begin.
+ */
+static void check_all_read(Cli *cli, const RestoreSpec *spec, const OpenRepos *repos,
+                           RestorePlan *plan)
+{
+    const char *name = spec->repo->name;
+    if (repos->n == opt_repos(cli) || plan->refusal.code)
+        return;
+    err_set(&plan->refusal, ERR_REFUSED,
+            "a repository cannot be read, and whether it holds other WAL than '%s' is not known",
+            name);
+    err_hint(&plan->refusal, "bring it back, or recover with what '%s' holds: --repo=%s", name,
+             name);
+}
+
 /* Those that have the same backup stand by for what cannot be read. */
 static void chain_fallbacks(const OpenRepos *repos, Repo *first, const char *backup_id)
 {
@@ -427,12 +465,27 @@ static void chain_fallbacks(const OpenRepos *repos, Repo *first, const char *bac
     }
 }
 
+/* When it is clear that the cluster there will go: what only it has may be what is asked for. */
+static ErrCode save_before_plan(const Cli *cli, RestoreSpec *spec, Repo *repo, RescueResult *ret,
+                                Err *err)
+{
+    if (!spec->delta || !opt_bool(cli, OPT_YES) || opt_bool(cli, OPT_DRY_RUN))
+        return ERR_OK;
+    spec->repo = repo;
+    TRY(restore_save_old(spec, ret, err));
+    spec->old_wal_in = repo;
+    return ERR_OK;
+}
+
 static ErrCode plan_and_run(Cli *cli, RestoreSpec *spec, const OpenRepos *repos, Err *err)
 {
     RestorePlan plan AUTO(restore_plan_release) = {.bytes = 0};
+    RescueResult saved = {.looked_at = 0};
     cli_progress_begin(cli);
     progress_begin(&cli->progress, "planning", 0, 0);
-    ErrCode rc = plan_over(spec, repos, &plan, err);
+    ErrCode rc = save_before_plan(cli, spec, repos->at[0], &saved, err);
+    if (rc == ERR_OK)
+        rc = plan_over(spec, repos, &plan, err);
     cli_progress_end(cli);
     if (rc != ERR_OK) {
         json_object_set_new(
@@ -440,6 +493,7 @@ static ErrCode plan_and_run(Cli *cli, RestoreSpec *spec, const OpenRepos *repos,
             json_pack("{s:b,s:o}", "reachable", 0, "reason", out_json_text(err->message)));
         return rc;
     }
+    check_all_read(cli, spec, repos, &plan);
     chain_fallbacks(repos, spec->repo, plan.backup.id);
     json_object_set_new(out_doc(&cli->out), "plan", plan_json(spec, &plan));
     show_plan(cli, spec, &plan);
@@ -447,7 +501,7 @@ static ErrCode plan_and_run(Cli *cli, RestoreSpec *spec, const OpenRepos *repos,
         *err = plan.refusal;
         return err->code;
     }
-    return opt_bool(cli, OPT_DRY_RUN) ? ERR_OK : carry_out(cli, spec, &plan, err);
+    return opt_bool(cli, OPT_DRY_RUN) ? ERR_OK : carry_out(cli, spec, &plan, &saved, err);
 }
 
 ErrCode cmd_restore(Cli *cli, Err *err)

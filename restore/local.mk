@@ -6,6 +6,7 @@ restore_librestore_a_SOURCES = \
 	restore/history_spool.c restore/history_spool.h \
 	restore/last_piece.c restore/last_piece.h \
 	restore/plan.c restore/plan.h \
+	restore/plan_tablespaces.c restore/plan_tablespaces.h \
 	restore/plan_timeline.c restore/plan_timeline.h \
 	restore/recovery_conf.c restore/recovery_conf.h \
 	restore/rescue.c restore/rescue.h \

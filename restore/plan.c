@@ -5,6 +5,7 @@
 
 #include "catalog/lineage.h"
 #include "lib/common/file.h"
+#include "restore/plan_tablespaces.h"
 #include "restore/plan_timeline.h"
 
 void restore_plan_release(RestorePlan *p)
@@ -30,9 +31,12 @@ const char *target_action_name(TargetAction a)
 
 static ErrCode no_backup(const RestoreSpec *spec, const BackupList *list, Err *err)
 {
-    if (list->broken.n)
-        return err_set(err, ERR_DAMAGED, "no backup of '%s' in '%s' can be read; the first: %s",
-                       spec->repo->cluster, repo_url(spec->repo), list->broken.at[0]);
+    if (list->broken.n) {
+        *err = list->broken.at[list->broken.n - 1].why;
+        return err_wrap(err, "no backup of '%s' in '%s' can be read; the newest, %s",
+                        spec->repo->cluster, repo_url(spec->repo),
+                        list->broken.at[list->broken.n - 1].id);
+    }
     err_set(err, ERR_NOT_FOUND, "there is no backup of '%s' in '%s'", spec->repo->cluster,
             repo_url(spec->repo));
     return err_hint(err, "'pgdr info' lists what there is");
@@ -58,18 +62,16 @@ static ErrCode resolve(const RestoreSpec *spec, const BackupSummary *b, RestoreP
 
 /* What the operator is told when no backup is early enough. */
 static ErrCode too_early_for_all(const RestoreSpec *spec, const BackupList *list,
-                                 const RestorePlan *plan, Err *err)
+                                 const BackupRefs *on_path, RestorePlan *plan, Err *err)
 {
     char text[160], when[TIME_TEXT_LEN];
-    const BackupSummary *first = NULL, *elsewhere = NULL;
-    for (size_t i = 0; i < backup_count(list); i++) {
-        const BackupSummary *b = backup_at(list, i);
-        if (plan_on_path(plan, b))
-            first = first ? first : b;
-        else if (plan_may_serve(&spec->target, b))
-            elsewhere = b;
-    }
-    if (!first) {
+    const BackupSummary *elsewhere = NULL;
+    plan->too_early = true;
+    for (size_t i = 0; i < backup_count(list); i++)
+        if (!plan_on_path(plan, backup_at(list, i)) &&
+            plan_may_serve(&spec->target, backup_at(list, i)))
+            elsewhere = backup_at(list, i);
+    if (!on_path->n) {
         err_set(err, ERR_UNREACHABLE, "no backup lies on the way to timeline %u",
                 plan->path.at[plan->path.n - 1].tli);
         return err_hint(err, "'pgdr info' shows each backup's timeline; --target-timeline chooses "
@@ -77,8 +79,8 @@ static ErrCode too_early_for_all(const RestoreSpec *spec, const BackupList *list
     }
     err_set(err, ERR_UNREACHABLE,
             "%s lies before the first recovery point, the end of backup %s: %s",
-            target_format(&spec->target, text), first->id,
-            time_format_utc(first->stop_time, true, when));
+            target_format(&spec->target, text), on_path->at[0]->id,
+            time_format_utc(on_path->at[0]->stop_time, true, when));
     if (elsewhere)
         return err_hint(err, "timeline %u has a backup before it: --target-timeline=%u",
                         elsewhere->timeline, elsewhere->timeline);
@@ -88,14 +90,13 @@ static ErrCode too_early_for_all(const RestoreSpec *spec, const BackupList *list
 /* The oldest backup on the way that finds the target. Behind a hole in the WAL only a younger one
  * can; when none does, the hole is the reason. */
 static ErrCode search_from_oldest(const RestoreSpec *spec, const BackupList *list,
-                                  RestorePlan *plan, const BackupSummary **ret, Err *err)
+                                  const BackupRefs *on_path, RestorePlan *plan,
+                                  const BackupSummary **ret, Err *err)
 {
     Err hole = {0};
-    for (size_t i = 0; i < backup_count(list); i++) {
+    for (size_t i = 0; i < on_path->n; i++) {
         Err why = {0};
-        *ret = backup_at(list, i);
-        if (!plan_on_path(plan, *ret))
-            continue;
+        *ret = on_path->at[i];
         ErrCode rc = resolve(spec, *ret, plan, &why);
         if (rc == ERR_OK)
             return rc;
@@ -109,7 +110,7 @@ static ErrCode search_from_oldest(const RestoreSpec *spec, const BackupList *lis
         return rc;
     }
     if (!hole.code)
-        return too_early_for_all(spec, list, plan, err);
+        return too_early_for_all(spec, list, on_path, plan, err);
     *err = hole;
     return hole.code;
 }
@@ -118,64 +119,69 @@ static ErrCode search_from_oldest(const RestoreSpec *spec, const BackupList *lis
  * Names and transactions tell nothing about where they lie: an old backup finds them, and then the
  * newest backup before that point is taken.
  */
-static ErrCode resolve_by_search(const RestoreSpec *spec, const BackupList *list, RestorePlan *plan,
-                                 Err *err)
+static ErrCode resolve_by_search(const RestoreSpec *spec, const BackupList *list,
+                                 const BackupRefs *on_path, RestorePlan *plan, Err *err)
 {
-    const BackupSummary *best;
-    TRY(search_from_oldest(spec, list, plan, &best, err));
-    for (size_t i = backup_count(list); i-- > 0;) {
-        const BackupSummary *b = backup_at(list, i);
-        if (!plan_on_path(plan, b) || b->stop_lsn > plan->point.end || b == best)
+    const BackupSummary *oldest;
+    TRY(search_from_oldest(spec, list, on_path, plan, &oldest, err));
+    for (size_t i = on_path->n; i-- > 0 && on_path->at[i] != oldest;) {
+        if (on_path->at[i]->stop_lsn > plan->point.end)
             continue;
         Err why = {0};
-        if (resolve(spec, b, plan, &why) == ERR_OK)
+        if (resolve(spec, on_path->at[i], plan, &why) == ERR_OK)
             return ERR_OK;
         break;
     }
-    return resolve(spec, best, plan, err);
+    return resolve(spec, oldest, plan, err);
 }
 
 /* The newest backup that is early enough. */
-static ErrCode resolve_newest(const RestoreSpec *spec, const BackupList *list, RestorePlan *plan,
-                              Err *err)
+static ErrCode resolve_newest(const RestoreSpec *spec, const BackupList *list,
+                              const BackupRefs *on_path, RestorePlan *plan, Err *err)
 {
-    for (size_t i = backup_count(list); i-- > 0;) {
-        const BackupSummary *b = backup_at(list, i);
-        if (!plan_on_path(plan, b) || !plan_may_serve(&spec->target, b))
+    for (size_t i = on_path->n; i-- > 0;) {
+        if (!plan_may_serve(&spec->target, on_path->at[i]))
             continue;
-        ErrCode rc = resolve(spec, b, plan, err);
+        ErrCode rc = resolve(spec, on_path->at[i], plan, err);
         if (rc != ERR_REFUSED)
             return rc; /* refused: the target lies before this backup's end */
     }
-    return too_early_for_all(spec, list, plan, err);
+    return too_early_for_all(spec, list, on_path, plan, err);
+}
+
+/* The one that was asked for. */
+static ErrCode resolve_given(const RestoreSpec *spec, const BackupList *list, RestorePlan *plan,
+                             Err *err)
+{
+    const BackupSummary *b = backup_find(list, spec->backup_id);
+    if (!b) {
+        err_set(err, ERR_NOT_FOUND, "there is no backup '%s' of '%s' in '%s'", spec->backup_id,
+                spec->repo->cluster, repo_url(spec->repo));
+        return err_hint(err, "'pgdr info' lists what there is");
+    }
+    if (!plan_on_path(plan, b))
+        return err_set(err, ERR_UNREACHABLE,
+                       "backup %s on timeline %u does not lie on the way to timeline %u", b->id,
+                       b->timeline, plan->path.at[plan->path.n - 1].tli);
+    ErrCode rc = resolve(spec, b, plan, err);
+    if (rc == ERR_REFUSED) {
+        err->code = ERR_UNREACHABLE;
+        err_hint(err, "leave --backup out, and an older backup is chosen if there is one");
+        return ERR_UNREACHABLE;
+    }
+    return rc;
 }
 
 static ErrCode choose_backup(const RestoreSpec *spec, const BackupList *list, RestorePlan *plan,
                              Err *err)
 {
-    if (spec->backup_id) {
-        const BackupSummary *b = backup_find(list, spec->backup_id);
-        if (!b) {
-            err_set(err, ERR_NOT_FOUND, "there is no backup '%s' of '%s' in '%s'", spec->backup_id,
-                    spec->repo->cluster, repo_url(spec->repo));
-            return err_hint(err, "'pgdr info' lists what there is");
-        }
-        if (!plan_on_path(plan, b))
-            return err_set(err, ERR_UNREACHABLE,
-                           "backup %s on timeline %u does not lie on the way "
-                           "to timeline %u",
-                           b->id, b->timeline, plan->path.at[plan->path.n - 1].tli);
-        ErrCode rc = resolve(spec, b, plan, err);
-        if (rc == ERR_REFUSED) {
-            err->code = ERR_UNREACHABLE;
-            err_hint(err, "leave --backup out, and an older backup is chosen if there is one");
-            return ERR_UNREACHABLE;
-        }
-        return rc;
-    }
+    BackupRefs on_path AUTO(backup_refs_release) = {0};
+    if (spec->backup_id)
+        return resolve_given(spec, list, plan, err);
+    backups_on_path(list, plan->system_id, plan->wal_segment_size, &plan->path, &on_path);
     if (spec->target.type == TARGET_XID || spec->target.type == TARGET_NAME)
-        return resolve_by_search(spec, list, plan, err);
-    return resolve_newest(spec, list, plan, err);
+        return resolve_by_search(spec, list, &on_path, plan, err);
+    return resolve_newest(spec, list, &on_path, plan, err);
 }
 
 static ErrCode plan_target(const RestoreSpec *spec, RestorePlan *plan, Err *err)
@@ -186,7 +192,8 @@ static ErrCode plan_target(const RestoreSpec *spec, RestorePlan *plan, Err *err)
     WalStore store;
     TRY(backup_list_read(spec->repo, &list, err));
     for (size_t i = 0; i < list.broken.n; i++)
-        vec_push(&plan->warnings, mem_printf("a backup cannot be read: %s", list.broken.at[i]));
+        vec_push(&plan->warnings, mem_printf("backup %s cannot be read: %s", list.broken.at[i].id,
+                                             list.broken.at[i].why.message));
     if (spec->backup_id)
         newest = backup_find(&list, spec->backup_id);
     for (size_t i = backup_count(&list); i-- > 0 && !newest;)
@@ -270,103 +277,6 @@ static void check_identity(const RestoreSpec *spec, RestorePlan *plan)
     err_hint(&plan->refusal, "restore into an empty directory with --to");
 }
 
-static const char *mapping_for(const RestoreSpec *spec, uint32_t oid, const char *from)
-{
-    char number[16];
-    snprintf(number, sizeof(number), "%u", oid);
-    for (size_t i = 0; i < spec->mappings.n; i++)
-        if (strcmp(spec->mappings.at[i].from, number) == 0 ||
-            strcmp(spec->mappings.at[i].from, from) == 0)
-            return spec->mappings.at[i].to;
-    return NULL;
-}
-
-/* Where the old cluster's link leads, when it is replaced in place. */
-static bool link_leads_to(const RestoreSpec *spec, uint32_t oid, const char *to)
-{
-    char target[4096];
-    char *link AUTO(mem_freep) = mem_printf("%s/pg_tblspc/%u", spec->to, oid);
-    ssize_t n = readlink(link, target, sizeof(target) - 1);
-    if (n < 0)
-        return false;
-    target[n] = '\0';
-    return strcmp(target, to) == 0;
-}
-
-static ErrCode check_tablespace(const RestoreSpec *spec, const RestorePlan *plan,
-                                const PlannedTablespace *t, Err *err)
-{
-    bool is_free;
-    if (t->to[0] != '/')
-        return err_set(err, ERR_USAGE, "tablespace %u must go to an absolute path, not '%s'",
-                       t->oid, t->to);
-    TRY(dir_is_free(t->to, &is_free, err));
-    if (is_free ||
-        (spec->delta && plan->dir_state != TARGET_DIR_EMPTY && link_leads_to(spec, t->oid, t->to)))
-        return ERR_OK;
-    err_set(err, ERR_REFUSED, "the directory '%s' of tablespace %u is not empty", t->to, t->oid);
-    return err_hint(err, "give it another place: --tablespace-map=%u=/absolute/path", t->oid);
-}
-
-static ErrCode plan_tablespaces(const RestoreSpec *spec, RestorePlan *plan, const ManifestHeader *h,
-                                Err *err)
-{
-    for (size_t i = 0; i < h->tablespaces.n; i++) {
-        const ManifestTablespace *m = &h->tablespaces.at[i];
-        const char *to = *m->path ? mapping_for(spec, m->oid, m->path) : NULL;
-        PlannedTablespace t = {.oid = m->oid,
-                               .from = mem_strdup(m->path),
-                               .to = mem_strdup(to ? to : m->path),
-                               .mapped = to != NULL};
-        vec_push(&plan->tablespaces, t);
-        if (*m->path && !plan->refusal.code)
-            TRY(check_tablespace(spec, plan, &t, err));
-    }
-    for (size_t i = 0; i < spec->mappings.n; i++) {
-        bool used = false;
-        for (size_t k = 0; k < plan->tablespaces.n && !used; k++)
-            used = plan->tablespaces.at[k].mapped &&
-                   strcmp(plan->tablespaces.at[k].to, spec->mappings.at[i].to) == 0;
-        if (!used) {
-            err_set(err, ERR_USAGE, "the backup has no tablespace '%s'", spec->mappings.at[i].from);
-            return err_hint(err, "give its OID or its path as 'pgdr restore --dry-run' shows them");
-        }
-    }
-    return ERR_OK;
-}
-
-/*
- * CREATE TABLESPACE in the replayed WAL links the absolute path it was made with, whatever is
- * there. On the host of a running cluster that is the running cluster's directory.
- */
-static ErrCode plan_replayed_tablespaces(const RestoreSpec *spec, RestorePlan *plan, Err *err)
-{
-    for (size_t i = 0; i < plan->point.tablespaces.n; i++) {
-        const WalIndexEvent *e = &plan->point.tablespaces.at[i];
-        bool is_free;
-        if (!e->text || !*e->text)
-            continue; /* in place */
-        TRY(dir_is_free(e->text, &is_free, err));
-        bool known = false;
-        for (size_t k = 0; k < plan->tablespaces.n && !known; k++)
-            known =
-                !plan->tablespaces.at[k].mapped && strcmp(plan->tablespaces.at[k].to, e->text) == 0;
-        if (!is_free && !known && !plan->refusal.code &&
-            !(spec->delta && link_leads_to(spec, (uint32_t)e->number, e->text))) {
-            err_set(err, ERR_REFUSED,
-                    "replay will create tablespace %llu in '%s', which is not "
-                    "empty: it may belong to another cluster",
-                    (unsigned long long)e->number, e->text);
-            return err_hint(err,
-                            "restore on another host, or to a target before " LSN_FMT
-                            ", where the tablespace was created",
-                            LSN_ARG(e->lsn));
-        }
-        vec_push(&plan->to_make, mem_strdup(e->text));
-    }
-    return ERR_OK;
-}
-
 /* --- the rest --- */
 
 static ErrCode plan_sizes(const RestoreSpec *spec, RestorePlan *plan, Err *err)
@@ -376,7 +286,7 @@ static ErrCode plan_sizes(const RestoreSpec *spec, RestorePlan *plan, Err *err)
     const ManifestHeader *h = manifest_reader_header(m);
     plan->bytes = h->bytes;
     plan->files = plan->backup.files;
-    TRY(plan_tablespaces(spec, plan, h, err));
+    TRY(plan_tablespaces(spec, h, plan, err));
     uint32_t size = plan->backup.wal_segment_size;
     plan->wal_from = plan->backup.start_lsn;
     plan->wal_to = plan->point.end;
@@ -393,14 +303,30 @@ static ErrCode plan_sizes(const RestoreSpec *spec, RestorePlan *plan, Err *err)
     return ERR_OK;
 }
 
+/* The cluster that would be replaced may have what the repository lacks. */
+static ErrCode hint_old_wal(const RestoreSpec *spec, const RestorePlan *plan, Err *err)
+{
+    Err why = {0};
+    bool helps = (err->code == ERR_UNREACHABLE || err->code == ERR_WAL_MISSING) &&
+                 !plan->too_early && !spec->old_wal_in;
+    if (!helps || plan->dir_state != TARGET_DIR_CLUSTER ||
+        target_dir_check_stopped(spec->to, &why) != ERR_OK ||
+        target_dir_system_id(spec->to) != plan->system_id)
+        return err->code;
+    return err_hint(err,
+                    "'%s/pg_wal' may reach further: with --delta --yes, and without --dry-run, it "
+                    "is saved first and counts",
+                    spec->to);
+}
+
 ErrCode restore_plan_make(const RestoreSpec *spec, RestorePlan *ret, Err *err)
 {
     RestorePlan plan AUTO(restore_plan_release) = {.bytes = 0};
     TRY(plan_directory(spec, &plan, err));
-    TRY(plan_target(spec, &plan, err));
+    if (plan_target(spec, &plan, err) != ERR_OK)
+        return hint_old_wal(spec, &plan, err);
     check_identity(spec, &plan);
     TRY(plan_sizes(spec, &plan, err));
-    TRY(plan_replayed_tablespaces(spec, &plan, err));
     *ret = plan;
     plan = (RestorePlan){.bytes = 0};
     return ERR_OK;

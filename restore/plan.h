@@ -31,6 +31,7 @@ typedef struct RestoreSpec {
     bool is_clone;    /* `to` is not the cluster's own data directory */
     bool archive_off; /* the restored server does not archive */
     VEC(TablespaceMapping) mappings;
+    const Repo *old_wal_in;      /* where restore_save_old() has saved its WAL; NULL: nowhere yet */
     const char *restore_command; /* up to the arguments of archive-get; see restore_command_of() */
 } RestoreSpec;
 
@@ -47,6 +48,7 @@ typedef struct RestorePlan {
     BackupSummary backup;
     TimelinePath path;
     TargetPoint point;
+    bool too_early; /* the target lies before every backup: more WAL would not help */
     TargetDirState dir_state;
     Err refusal; /* why the directory must not be written as asked; code ERR_OK: it may */
     VEC(PlannedTablespace) tablespaces;

@@ -50,11 +50,37 @@ static char *in_target(const Restore *r, const char *name)
 
 /* --- the old cluster --- */
 
+static ErrCode is_of_repository(Repo *repo, uint64_t system_id, bool *ret, Err *err)
+{
+    BackupList list AUTO(backup_list_release) = {.broken = {0}};
+    TRY(backup_list_read(repo, &list, err));
+    *ret = false;
+    for (size_t i = 0; i < backup_count(&list) && !*ret; i++)
+        *ret = backup_at(&list, i)->system_id == system_id;
+    return ERR_OK;
+}
+
+ErrCode restore_save_old(const RestoreSpec *spec, RescueResult *ret, Err *err)
+{
+    Err why = {0};
+    TargetDirState state;
+    bool known;
+    *ret = (RescueResult){.looked_at = 0};
+    TRY(target_dir_look(spec->to, &state, err));
+    if (state != TARGET_DIR_CLUSTER || target_dir_check_stopped(spec->to, &why) != ERR_OK)
+        return ERR_OK; /* the plan says what is wrong with it */
+    uint64_t system_id = target_dir_system_id(spec->to);
+    TRY(is_of_repository(spec->repo, system_id, &known, err));
+    return known ? rescue_wal(spec->repo, spec->to, system_id, ret, err) : ERR_OK;
+}
+
 static ErrCode save_old(Restore *r, Err *err)
 {
     if (r->plan->dir_state != TARGET_DIR_CLUSTER)
         return ERR_OK;
     TRY(target_dir_check_stopped(r->spec->to, err));
+    if (r->spec->old_wal_in == r->spec->repo)
+        return ERR_OK;
     return rescue_wal(r->spec->repo, r->spec->to, r->plan->backup.system_id, &r->result.rescued,
                       err);
 }
@@ -133,13 +159,25 @@ static ErrCode prune(Restore *r, Err *err)
     return rc;
 }
 
+/* In place, not by renaming: a kill must not leave a stray file in an empty directory. That it is
+ * there is what counts, not what is in it. */
+static ErrCode write_marker(const Restore *r, Err *err)
+{
+    int fd AUTO(fd_closep) = -1;
+    char *text AUTO(mem_freep) = mem_printf("%s\n", r->plan->backup.id);
+    TRY(file_open(r->marker, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600, &fd, err));
+    TRY(file_write(fd, text, strlen(text), r->marker, err));
+    TRY(file_sync(fd, r->marker, err));
+    TRY(file_close(&fd, r->marker, err));
+    return dir_sync(r->spec->to, err);
+}
+
 static ErrCode prepare_directory(Restore *r, Err *err)
 {
     char *control AUTO(mem_freep) = in_target(r, CONTROL);
-    char *text AUTO(mem_freep) = mem_printf("%s\n", r->plan->backup.id);
     TRY(data_dir_make(r->spec->to, 0700, err));
     r->marker = in_target(r, RESTORE_MARKER);
-    TRY(file_replace(r->marker, text, strlen(text), 0600, err));
+    TRY(write_marker(r, err));
     if (!restore_destroys(r->plan))
         return ERR_OK;
     TRY(file_remove(control, err)); /* from here on it is no cluster any more */
@@ -229,6 +267,18 @@ static void set_raised(ConfSettings *s, const char *name, int in_wal, int in_bac
         conf_set(s, name, mem_printf("%d", in_wal));
 }
 
+/* PostgreSQL calls them damage unless this is set, also when its own cluster has them. */
+static bool has_in_place(const RestorePlan *plan)
+{
+    for (size_t i = 0; i < plan->tablespaces.n; i++)
+        if (!*plan->tablespaces.at[i].to)
+            return true;
+    for (size_t i = 0; i < plan->point.tablespaces.n; i++)
+        if (!*plan->point.tablespaces.at[i].text)
+            return true;
+    return false;
+}
+
 static void recovery_settings(const Restore *r, const PgControl *control, ConfSettings *s)
 {
     const TargetPoint *p = &r->plan->point;
@@ -247,6 +297,8 @@ static void recovery_settings(const Restore *r, const PgControl *control, ConfSe
     }
     conf_set(s, "archive_cleanup_command", mem_strdup(""));
     conf_set(s, "recovery_end_command", mem_strdup(""));
+    if (has_in_place(r->plan))
+        conf_set(s, "allow_in_place_tablespaces", mem_strdup("on"));
     if (r->spec->archive_off)
         conf_set(s, "archive_mode", mem_strdup("off"));
     set_raised(s, "max_connections", w->max_connections, control->max_connections);
@@ -318,26 +370,37 @@ static ErrCode make_replayed_tablespaces(const Restore *r, Err *err)
     return ERR_OK;
 }
 
+/* With it PostgreSQL opens the directory: when it cannot be made durable, it goes again. */
+static ErrCode put_control(const Restore *r, Err *err)
+{
+    Err why = {0};
+    char *path AUTO(mem_freep) = in_target(r, CONTROL);
+    ErrCode rc =
+        write_owned(r, CONTROL, r->extracted.pg_control.data, r->extracted.pg_control.len, err);
+    if (rc != ERR_OK && file_remove(path, &why) != ERR_OK)
+        log_err(LOG_WARN, &why);
+    return rc;
+}
+
 static ErrCode finish(Restore *r, Progress *progress, Err *err)
 {
     progress_begin(progress, "making everything durable", 0, 0);
     TRY(make_replayed_tablespaces(r, err));
     TRY(own_directory(r, r->spec->to, err));
     TRY(sync_all(r, err));
-    TRY(write_owned(r, CONTROL, r->extracted.pg_control.data, r->extracted.pg_control.len, err));
+    TRY(put_control(r, err));
     return file_remove(r->marker, err);
 }
 
-static ErrCode take_lease(Restore *r, Err *err)
+/* Courtesy: a repository that can only be read, or whose disk takes no writes any more, serves as
+ * well. */
+static void take_lease(Restore *r)
 {
     StrList ids AUTO(str_list_release) = {0};
     Err why = {0};
     vec_push(&ids, mem_strdup(r->plan->backup.id));
-    ErrCode rc = lease_take(r->spec->repo, "restore", &ids, &r->lease, &why);
-    if (rc == ERR_OK || rc == ERR_ACCESS || rc == ERR_NO_SPACE || rc == ERR_AUTH)
-        return ERR_OK; /* a repository that can only be read serves as well */
-    *err = why;
-    return rc;
+    if (lease_take(r->spec->repo, "restore", &ids, &r->lease, &why) != ERR_OK)
+        log_err(LOG_DEBUG, &why);
 }
 
 ErrCode restore_run(const RestoreSpec *spec, const RestorePlan *plan, unsigned jobs,
@@ -349,7 +412,7 @@ ErrCode restore_run(const RestoreSpec *spec, const RestorePlan *plan, unsigned j
         *err = plan->refusal;
         return err->code;
     }
-    TRY(take_lease(&r, err));
+    take_lease(&r);
     TRY(save_old(&r, err));
     TRY(prepare_directory(&r, err));
     TRY(extract(&r, jobs, progress, err));

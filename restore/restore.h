@@ -21,6 +21,13 @@ typedef struct RestoreResult {
 } RestoreResult;
 void restore_result_release(RestoreResult *r);
 
+/*
+ * Saves the WAL of the cluster that will be replaced before there is a plan, so that the plan can
+ * count on it: into spec->repo, when a stopped cluster of one of its backups is there. Anything
+ * else that may lie in the directory is the plan's to judge. Changes nothing in the directory.
+ */
+MUST_CHECK ErrCode restore_save_old(const RestoreSpec *spec, RescueResult *ret, Err *err);
+
 /* What the plan will replace in an existing directory, for asking first: true when anything. */
 bool restore_destroys(const RestorePlan *plan);
 

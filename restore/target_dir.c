@@ -125,14 +125,18 @@ ErrCode target_dir_look(const char *dir, TargetDirState *ret, Err *err)
         *ret = TARGET_DIR_ABSENT;
         return ERR_OK;
     }
-    if (!S_ISDIR(st.st_mode))
-        return err_set(err, ERR_REFUSED, "'%s' is not a directory", dir);
+    if (!S_ISDIR(st.st_mode)) {
+        err_set(err, ERR_REFUSED, "'%s' is not a directory", dir);
+        return err_hint(err, "choose an empty directory with --to, or one that does not exist");
+    }
     TRY(dir_is_free(dir, &is_free, err));
     if (is_free) {
         *ret = TARGET_DIR_EMPTY;
         return ERR_OK;
     }
-    if (has_file(dir, RESTORE_MARKER))
+    /* With pg_control it is a cluster, which may have been used: the restore had not begun to
+     * change it, or had ended but for the removal of the marker. */
+    if (has_file(dir, RESTORE_MARKER) && !has_file(dir, "global/pg_control"))
         *ret = TARGET_DIR_INTERRUPTED;
     else if (has_file(dir, "PG_VERSION") && has_file(dir, "global") && has_file(dir, "base"))
         *ret = TARGET_DIR_CLUSTER;

@@ -1,5 +1,6 @@
 include tests/lint/local.mk
 include tests/cli/local.mk
+include tests/golden/local.mk
 if HAVE_CMOCKA
 include tests/unit/local.mk
 include tests/model/local.mk
@@ -8,3 +9,4 @@ endif
 include tests/fuzz/local.mk
 include tests/fault/local.mk
 include tests/lib/local.mk
+include tests/bench/local.mk

@@ -10,11 +10,12 @@ ErrCode expire_refuse_unknown(const Repo *repo, const BackupStates *states, Err 
 {
     for (size_t i = 0; i < states->n; i++)
         if (states->at[i].unknown) {
+            const BackupState *s = &states->at[i];
             err_set(err, ERR_VERSION,
-                    "backup %s in '%s' holds objects this pgdr does not know: "
-                    "nothing is deleted",
-                    states->at[i].id, repo_url(repo));
-            return err_hint(err, "use the latest pgdr that writes to this repository");
+                    "'%s' holds objects this pgdr does not know below '%s/%s': nothing is deleted",
+                    repo_url(repo), repo->cluster, *s->id ? s->id : s->objects.at[0]);
+            return err_hint(err, "use the latest pgdr that writes to this repository; what is no "
+                                 "part of it must be moved away");
         }
     return ERR_OK;
 }

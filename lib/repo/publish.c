@@ -118,6 +118,21 @@ ErrCode packs_check_present(Repo *repo, const char *backup_id, const PacksList *
     return ERR_OK;
 }
 
+/* Each by itself: either of them missing means that there is no backup. */
+void backup_withdraw(Repo *repo, const char *backup_id)
+{
+    static const char *const parts[] = {"summary", "manifest"};
+    for (size_t i = 0; i < 2; i++) {
+        Err err = {0};
+        char *name AUTO(mem_freep) = backup_object_name(backup_id, parts[i]);
+        const char *names[] = {name};
+        if (repo_remove(repo, names, 1, &err) == ERR_OK)
+            continue;
+        err_wrap(&err, "cannot take back '%s'", name);
+        log_err(LOG_WARN, &err);
+    }
+}
+
 static ErrCode retract(Repo *repo, const char *summary, Err *err)
 {
     Err second = {0};
@@ -185,13 +200,22 @@ typedef struct StateReader {
     StrList keeps; /* "<backup id>/<tombstone uuid>" */
 } StateReader;
 
+/* It keeps expire from deleting anything; whoever reads has no reason to mind it. */
+static void stray_object(BackupStates *states, const char *name)
+{
+    vec_push(states, (BackupState){.unknown = true});
+    vec_push(&states->at[states->n - 1].objects, mem_strdup(name));
+}
+
 static ErrCode state_object(void *arg, const RepoEntry *e, Err *err)
 {
     StateReader *r = arg;
     const char *id = e->name + strlen("backups/"), *slash = strchr(id, '/');
     (void)err;
-    if (!slash || slash - id != BACKUP_ID_LEN)
-        return err_set(err, ERR_VERSION, "'%s' is no object of a backup", e->name);
+    if (!slash || slash - id != BACKUP_ID_LEN) {
+        stray_object(r->states, e->name);
+        return ERR_OK;
+    }
     BackupState *s = r->states->n ? &r->states->at[r->states->n - 1] : NULL;
     if (!s || strncmp(s->id, id, BACKUP_ID_LEN) != 0) {
         vec_push(r->states, (BackupState){.manifest = false});

@@ -38,13 +38,18 @@
 MUST_CHECK ErrCode backup_publish(Repo *repo, const BackupSummary *summary, const PacksList *packs,
                                   TimeUs grace, StoragePutFlags flags, Err *err);
 
+/* Takes back, best effort, what a failed commit has put, so that a manifest without a summary means
+ * that a summary was lost. Only for who made the backup: of a copy there may be other writers. */
+void backup_withdraw(Repo *repo, const char *backup_id);
+
 /* ERR_CANCELLED unless every pack the list names is there with its size: one listing a backup. */
 MUST_CHECK ErrCode packs_check_present(Repo *repo, const char *backup_id, const PacksList *packs,
                                        Err *err);
 
 /* --- what is there --- */
 
-/* The objects below backups/<id>/, by one listing. */
+/* The objects below backups/<id>/, by one listing. What lies below backups/ and has no such name is
+ * an entry of its own, whose id is "" and which is unknown. */
 typedef struct BackupState {
     char id[BACKUP_ID_LEN + 1];
     bool manifest, packs, summary;
@@ -55,7 +60,7 @@ typedef struct BackupState {
 } BackupState;
 typedef VEC(BackupState) BackupStates;
 void backup_states_release(BackupStates *s);
-/* Of one backup, or (NULL) of all, sorted by id, that is by time. */
+/* Of one backup, or (NULL) of all, sorted by id: that is by the second in which they began. */
 MUST_CHECK ErrCode backup_states_read(Repo *repo, const char *backup_id, BackupStates *ret,
                                       Err *err);
 static inline bool backup_exists(const BackupState *s)
@@ -103,7 +108,7 @@ MUST_CHECK ErrCode lease_take(Repo *repo, const char *what, const StrList *backu
                               Err *err);
 /* Best effort: a lease lapses by itself. NULL-safe. */
 void lease_release(Lease *lease);
-/* Ids named by live leases, appended, sorted. */
+/* Ids named by live leases, appended, sorted. A lease whose holder died on this machine is none. */
 MUST_CHECK ErrCode lease_backups(Repo *repo, StrList *ret, Err *err);
 
 #endif

@@ -76,7 +76,8 @@ sub until_first
 sub backup_before
 {
     my ($lsn) = @_;
-    return (grep { lsn_number($_->{stop_lsn}) <= $lsn } @backup)[-1]{id};
+    my @before = grep { lsn_number($_->{stop_lsn}) <= $lsn } @backup;
+    return (sort { lsn_number($a->{stop_lsn}) <=> lsn_number($b->{stop_lsn}) } @before)[-1]{id};
 }
 
 # What every transaction of pgbench leaves equal.

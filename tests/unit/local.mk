@@ -1,5 +1,6 @@
 # A unit test is one program: test_<part>.c, linked with the layers it needs and no other.
 UNIT_TESTS = \
+	tests/unit/test_catalog_backups \
 	tests/unit/test_cli_options \
 	tests/unit/test_cli_output \
 	tests/unit/test_cli_settings \
@@ -11,6 +12,7 @@ UNIT_TESTS = \
 	tests/unit/test_pg_record \
 	tests/unit/test_pg_segment \
 	tests/unit/test_pg_wal \
+	tests/unit/test_procid \
 	tests/unit/test_keys
 
 check_PROGRAMS += $(UNIT_TESTS)
@@ -20,6 +22,10 @@ UNIT_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_test_common_SOURCES = tests/unit/test_common.c tests/unit/unit.h
 tests_unit_test_common_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_common_LDADD = $(COMMON_LIBS) $(CMOCKA_LIBS)
+
+tests_unit_test_procid_SOURCES = tests/unit/test_procid.c tests/unit/unit.h
+tests_unit_test_procid_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_procid_LDADD = $(COMMON_LIBS) $(CMOCKA_LIBS)
 
 tests_unit_test_cli_options_SOURCES = tests/unit/test_cli_options.c tests/unit/unit.h
 tests_unit_test_cli_options_CFLAGS = $(UNIT_CFLAGS)
@@ -32,6 +38,11 @@ tests_unit_test_cli_output_LDADD = $(CLI_LIBS) $(CMOCKA_LIBS)
 tests_unit_test_cli_settings_SOURCES = tests/unit/test_cli_settings.c tests/unit/unit.h
 tests_unit_test_cli_settings_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_cli_settings_LDADD = $(CLI_LIBS) $(CMOCKA_LIBS)
+
+tests_unit_test_catalog_backups_SOURCES = tests/unit/test_catalog_backups.c tests/unit/unit.h
+tests_unit_test_catalog_backups_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_catalog_backups_LDADD = catalog/libcatalog.a $(REPO_LIBS) $(STORAGE_LIBS) $(PG_LIBS) \
+	$(COMMON_LIBS) $(LIBPQ_LIBS) $(CMOCKA_LIBS)
 
 tests_unit_test_keys_SOURCES = tests/unit/test_keys.c tests/unit/unit.h
 tests_unit_test_keys_CFLAGS = $(UNIT_CFLAGS)
