@@ -151,7 +151,10 @@ ErrCode run_writer(Repo *repo, const void *arg, Err *err)
         TRY(facts_of_documents(repo, b, &s, err));
     else
         TRY(put_documents(repo, b, &list, &s, err));
-    return backup_publish(repo, &s, &list, GRACE, STORAGE_CREATE, err);
+    ErrCode rc = backup_publish(repo, &s, &list, GRACE, STORAGE_CREATE, err);
+    if (rc != ERR_OK && b->withdraws)
+        backup_withdraw(repo, b->id);
+    return rc;
 }
 
 ErrCode run_renewer(Repo *repo, const void *arg, Err *err)

@@ -20,8 +20,9 @@ typedef struct BackupSpecimen {
     char parent;
     /* Own packs that are there before it begins (it was interrupted), and those it puts. */
     unsigned packs_before, packs;
-    bool late;   /* all but the summary is there before it begins */
-    bool leased; /* puts a lease first; nobody renews it but a renewer */
+    bool late;      /* all but the summary is there before it begins */
+    bool withdraws; /* takes back what is left after a failure */
+    bool leased;    /* puts a lease first; nobody renews it but a renewer */
 } BackupSpecimen;
 
 void specimen_init(BackupSpecimen *b, char letter, const char *uses);

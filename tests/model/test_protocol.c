@@ -30,6 +30,13 @@ static void writer_and_quick_expirer(Scene *s)
     s->model.in_order = s->model.atomic_lists = true;
 }
 
+/* What the program does when it makes a backup; a copy leaves the manifest. */
+static void withdrawing_writer_and_expirer(Scene *s)
+{
+    writer_and_quick_expirer(s);
+    s->a.withdraws = true;
+}
+
 /* A call fails, and what it did stays or not. */
 static void writer_and_expirer_with_errors(Scene *s)
 {
@@ -219,6 +226,7 @@ typedef struct Safe {
 
 static const Safe safe[] = {
     SAFE(writer_and_expirer),
+    SAFE(withdrawing_writer_and_expirer),
     SAFE(writer_and_expirer_with_errors),
     SAFE(bare_writer_and_expirer),
     SAFE(condemned_writer_and_sweeper),
