@@ -157,6 +157,17 @@ ErrCode run_writer(Repo *repo, const void *arg, Err *err)
     return rc;
 }
 
+ErrCode run_attempt(Repo *repo, const void *arg, Err *err)
+{
+    return run_writer(repo, arg, err) == ERR_INTERNAL ? ERR_INTERNAL : ERR_OK;
+}
+
+ErrCode run_successor(Repo *repo, const void *arg, Err *err)
+{
+    const BackupSpecimen *b = arg;
+    return run_writer(repo, b->successor, err);
+}
+
 ErrCode run_renewer(Repo *repo, const void *arg, Err *err)
 {
     return put_lease(repo, arg, err);

@@ -20,9 +20,10 @@ typedef struct BackupSpecimen {
     char parent;
     /* Own packs that are there before it begins (it was interrupted), and those it puts. */
     unsigned packs_before, packs;
-    bool late;      /* all but the summary is there before it begins */
-    bool withdraws; /* takes back what is left after a failure */
-    bool leased;    /* puts a lease first; nobody renews it but a renewer */
+    bool late;                              /* all but the summary is there before it begins */
+    const struct BackupSpecimen *successor; /* made when this one has failed */
+    bool withdraws;                         /* takes back what is left after a failure */
+    bool leased;                            /* puts a lease first; nobody renews it but a renewer */
 } BackupSpecimen;
 
 void specimen_init(BackupSpecimen *b, char letter, const char *uses);
@@ -39,7 +40,9 @@ void parts_forget(Repo *repo, const BackupSpecimen *b);
 /* Parts of processes; `arg` as said. */
 ErrCode run_check_parent(Repo *repo, const void *arg, Err *err); /* BackupSpecimen */
 ErrCode run_writer(Repo *repo, const void *arg, Err *err);       /* BackupSpecimen */
-ErrCode run_renewer(Repo *repo, const void *arg, Err *err);      /* BackupSpecimen */
+ErrCode run_attempt(Repo *repo, const void *arg, Err *err);      /* the same; may fail */
+ErrCode run_successor(Repo *repo, const void *arg, Err *err);
+ErrCode run_renewer(Repo *repo, const void *arg, Err *err);  /* BackupSpecimen */
 ErrCode run_condemn(Repo *repo, const void *arg, Err *err);  /* BackupSpecimen to retire, NULL */
 ErrCode run_sweep(Repo *repo, const void *arg, Err *err);    /* nothing */
 ErrCode run_expirer(Repo *repo, const void *arg, Err *err);  /* both in one */

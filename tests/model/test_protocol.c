@@ -133,8 +133,8 @@ static void resumed_writer_and_sweeper(Scene *s)
     s->model.in_order = s->model.atomic_lists = true;
 }
 
-/* E, about to remove A, sleeps while F finishes with the trash object; then B relies on A's pack.
- */
+/* E, about to remove A, sleeps while F finishes with the trash object; then A fails, and is resumed
+ * as B, which relies on its pack. */
 static void successor_and_two_slow_sweepers(Scene *s)
 {
     specimen_init(&s->a, 'A', "");
@@ -146,13 +146,14 @@ static void successor_and_two_slow_sweepers(Scene *s)
     s->backups[1] = &s->b;
     parts_put_packs(s->repo, &s->a);
     expect_ok(run_condemn(s->repo, NULL, err));
-    storage_mem_advance(s->mem, HALF_GRACE - 1);
-    s->model.ticks = 2;
     s->model.in_order = true;
-    add_writer(s, "A", &s->a);
+    unsigned i = add_writer(s, "A, B", &s->b);
+    s->a.successor = &s->b;
+    s->processes[i].arg = &s->a;
+    s->processes[i].run[0] = run_attempt;
+    s->processes[i].run[1] = run_successor;
     add_sweeper(s, "E");
     add_sweeper(s, "F");
-    add_writer(s, "B", &s->b);
 }
 
 static void undelete_and_sweeper(Scene *s)
