@@ -107,6 +107,17 @@ static bool kind_fits(FileKind kind, mode_t mode)
                                   : S_ISREG(mode);
 }
 
+/* What stays is read and written; its mode becomes the backup's in the end. */
+static ErrCode open_mode(const char *path, mode_t mode, Err *err)
+{
+    mode_t need = S_ISDIR(mode) ? 0700 : 0600;
+    if ((mode & need) != need && chmod(path, (mode & 07777) | need) != 0)
+        return err_errno(err, errno, "cannot set the mode of '%s'", path);
+    return ERR_OK;
+}
+
+/* A file that has another name elsewhere is removed, too: who keeps the old cluster by hard links
+ * would find it changed. */
 static ErrCode prune_entry(Prune *p, const char *path, Err *err)
 {
     struct stat st;
@@ -119,8 +130,10 @@ static ErrCode prune_entry(Prune *p, const char *path, Err *err)
     /* A tablespace, or pg_wal on another disk: the link stays, what it leads to is gone through. */
     if (known && known->kind != FILE_REGULAR && S_ISLNK(st.st_mode))
         return prune_directory(p, path, err);
-    if (known && kind_fits(known->kind, st.st_mode))
+    if (known && kind_fits(known->kind, st.st_mode) && (S_ISDIR(st.st_mode) || st.st_nlink == 1)) {
+        TRY(open_mode(full, st.st_mode, err));
         return S_ISDIR(st.st_mode) ? prune_directory(p, path, err) : ERR_OK;
+    }
     p->removed++;
     if (S_ISDIR(st.st_mode))
         return dir_remove_tree(full, false, err);
