@@ -292,22 +292,37 @@ static bool has_in_place(const RestorePlan *plan)
     return false;
 }
 
+/* postgresql.conf, which is not edited, may set another target, and two are fatal. Emptied here all
+ * are, but only before the one that counts: each is held against those that came before it. */
+static void set_target(const Restore *r, ConfSettings *s)
+{
+    static const char *const targets[] = {"recovery_target", "recovery_target_lsn",
+                                          "recovery_target_name", "recovery_target_time",
+                                          "recovery_target_xid"};
+    const TargetPoint *p = &r->plan->point;
+    const char *name = p->immediate ? "recovery_target" : p->to_end ? "" : "recovery_target_lsn";
+    char lsn[LSN_TEXT_LEN];
+    for (size_t i = 0; i < ARRAY_LEN(targets); i++)
+        if (strcmp(targets[i], name) != 0)
+            conf_set(s, targets[i], mem_strdup(""));
+    if (*name)
+        conf_set(s, name, mem_strdup(p->immediate ? "immediate" : lsn_format(p->lsn, lsn)));
+    conf_set(s, "recovery_target_inclusive", mem_strdup("on"));
+}
+
 static void recovery_settings(const Restore *r, const PgControl *control, ConfSettings *s)
 {
     const TargetPoint *p = &r->plan->point;
     const WalParameters *w = &p->parameters;
-    char lsn[LSN_TEXT_LEN];
     conf_set(s, "restore_command", restore_command_of(r->spec, r->plan));
     conf_set(s, "recovery_target_timeline",
              mem_printf("%u", r->plan->path.at[r->plan->path.n - 1].tli));
-    if (p->immediate)
-        conf_set(s, "recovery_target", mem_strdup("immediate"));
-    else if (!p->to_end)
-        conf_set(s, "recovery_target_lsn", mem_strdup(lsn_format(p->lsn, lsn)));
-    if (!p->to_end) {
-        conf_set(s, "recovery_target_inclusive", mem_strdup("on"));
+    set_target(r, s);
+    if (!p->to_end)
         conf_set(s, "recovery_target_action", mem_strdup(target_action_name(r->spec->action)));
-    }
+    if (r->spec->action == ACTION_PAUSE)
+        conf_set(s, "hot_standby", mem_strdup("on")); /* else it would shut down */
+    conf_set(s, "recovery_min_apply_delay", mem_strdup("0"));
     conf_set(s, "archive_cleanup_command", mem_strdup(""));
     conf_set(s, "recovery_end_command", mem_strdup(""));
     if (has_in_place(r->plan))
@@ -333,10 +348,9 @@ static ErrCode write_settings(Restore *r, Err *err)
     if (rc != ERR_OK && rc != ERR_NOT_FOUND)
         return rc;
     recovery_settings(r, &control, &settings);
-    char *comment AUTO(mem_freep) =
-        mem_printf("written by pgdr restore on %s: backup %s, recovery to %s",
-                   time_format_utc(time_now(), false, when), r->plan->backup.id,
-                   target_format(&r->spec->target, target));
+    char *comment AUTO(mem_freep) = mem_printf(
+        CONF_COMMENT "%s: backup %s, recovery to %s", time_format_utc(time_now(), false, when),
+        r->plan->backup.id, target_format(&r->spec->target, target));
     char *text AUTO(mem_freep) =
         recovery_conf_edit((const char *)old.data, old.len, comment, &settings, &r->result.dropped);
     TRY(write_owned(r, AUTO_CONF, text, strlen(text), err));
