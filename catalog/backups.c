@@ -26,6 +26,8 @@ static ErrCode list_summaries(Repo *repo, const BackupStates *states, BackupList
         if (rc == ERR_NOT_FOUND)
             continue; /* swept meanwhile */
         if (means_broken(rc)) {
+            if (!l->broken.n)
+                l->why = *err;
             vec_push(&l->broken, mem_printf("%s: %s", s->id, err->message));
             continue;
         }

@@ -10,6 +10,7 @@
 typedef struct BackupList {
     VEC(BackupSummary) all;
     StrList broken; /* ids whose summary cannot be read, with the reason behind a colon */
+    Err why;        /* the reason of the first one, with its code and hint */
 } BackupList;
 
 /* Some of a list's, which must outlive it. */

@@ -422,7 +422,6 @@ static ErrCode keep_control(Extract *x, const FileEntry *e, Err *err)
     PageReader *r AUTO(page_reader_freep) = page_reader_new(x->spec->repo, x->tables, MIB);
     TRY(page_reader_small(r, x->header->ids.at[e->backup], e, &data, err));
     buf_append(&x->result->pg_control, data, (size_t)e->size);
-    x->result->pg_control_mode = e->mode;
     return ERR_OK;
 }
 

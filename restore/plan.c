@@ -31,9 +31,11 @@ const char *target_action_name(TargetAction a)
 
 static ErrCode no_backup(const RestoreSpec *spec, const BackupList *list, Err *err)
 {
-    if (list->broken.n)
-        return err_set(err, ERR_DAMAGED, "no backup of '%s' in '%s' can be read; the first: %s",
-                       spec->repo->cluster, repo_url(spec->repo), list->broken.at[0]);
+    if (list->broken.n) {
+        *err = list->why;
+        return err_wrap(err, "no backup of '%s' in '%s' can be read; the first one",
+                        spec->repo->cluster, repo_url(spec->repo));
+    }
     err_set(err, ERR_NOT_FOUND, "there is no backup of '%s' in '%s'", spec->repo->cluster,
             repo_url(spec->repo));
     return err_hint(err, "'pgdr info' lists what there is");
@@ -151,6 +153,9 @@ static ErrCode resolve_given(const RestoreSpec *spec, const BackupList *list, Re
                              Err *err)
 {
     const BackupSummary *b = backup_find(list, spec->backup_id);
+    for (size_t i = 0; !b && i < list->broken.n; i++)
+        if (strncmp(list->broken.at[i], spec->backup_id, strlen(spec->backup_id)) == 0)
+            return err_set(err, list->why.code, "cannot read backup %s", list->broken.at[i]);
     if (!b) {
         err_set(err, ERR_NOT_FOUND, "there is no backup '%s' of '%s' in '%s'", spec->backup_id,
                 spec->repo->cluster, repo_url(spec->repo));

@@ -228,7 +228,8 @@ static ErrCode extract(Restore *r, unsigned jobs, Progress *progress, Err *err)
     return ERR_OK;
 }
 
-/* Files that a restore makes belong to whom the cluster belongs. */
+/* Files that a restore makes belong to whom the cluster belongs, and are open to the group when the
+ * cluster is. */
 static ErrCode write_owned(const Restore *r, const char *name, const void *data, size_t len,
                            Err *err)
 {
@@ -236,7 +237,11 @@ static ErrCode write_owned(const Restore *r, const char *name, const void *data,
     char *path AUTO(mem_freep) = in_target(r, name);
     char *like AUTO(mem_freep) = in_target(r, "PG_VERSION");
     TRY(file_replace(path, data, len, 0600, err));
-    if (geteuid() != 0 || stat(like, &st) != 0)
+    if (stat(like, &st) != 0)
+        return ERR_OK;
+    if (st.st_mode & 0040 && chmod(path, 0640) != 0)
+        return err_errno(err, errno, "cannot set the mode of '%s'", path);
+    if (geteuid() != 0)
         return ERR_OK;
     if (chown(path, st.st_uid, st.st_gid) != 0)
         return err_errno(err, errno, "cannot set the owner of '%s'", path);
