@@ -219,6 +219,11 @@ static ErrCode plan_target(const RestoreSpec *spec, RestorePlan *plan, Err *err)
         return rc;
     if (plan->point.warning[0])
         vec_push(&plan->warnings, mem_strdup(plan->point.warning));
+    if (plan->backup.from_standby)
+        vec_push(&plan->warnings,
+                 mem_printf("the backup was taken from a standby on host '%s': what the data "
+                            "directory holds of configuration (port, paths) is the standby's",
+                            plan->backup.host));
     return ERR_OK;
 }
 

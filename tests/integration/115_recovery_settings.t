@@ -55,6 +55,7 @@ subtest 'what an earlier recovery left' => sub {
         like(settings($copy->data_dir), qr/^# recovery_target_name stays in a comment$/m, 'and comments');
         is_deeply([glob "$trap/*"], [], 'no command of theirs is run');
         is($copy->query('SHOW recovery_target_xid'), '', 'no target is left');
+        unlike(settings($copy->data_dir), qr/shutdown|false|elsewhere|1h/, 'nothing of theirs is left in the file');
         $copy->stop;
     }
 };
