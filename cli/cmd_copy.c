@@ -39,12 +39,8 @@ static ErrCode choose(const char *id, const Repo *from, BackupList *list, Err *e
 {
     if (!id)
         return ERR_OK;
-    const BackupSummary *chosen = backup_find(list, id);
-    if (!chosen) {
-        err_set(err, ERR_NOT_FOUND, "there is no one backup '%s' of cluster '%s' in '%s'", id,
-                from->cluster, repo_url(from));
-        return err_hint(err, "'pgdr info' shows the backups");
-    }
+    const BackupSummary *chosen;
+    TRY(backup_pick(list, from, id, &chosen, err));
     size_t at = (size_t)(chosen - list->all.at);
     BackupSummary keep = list->all.at[at];
     for (size_t i = 0; i < list->all.n; i++)
