@@ -363,11 +363,16 @@ static ErrCode backup_commit(Backup *b, Err *err)
     fill_summary(b);
     TRY(key_put_beside(b->repo, b->id, err));
     TRY(packs_list_put(b->repo, b->id, &b->packs, &b->summary.packs, err));
-    TRY(write_manifest(b, &header, err));
+    ErrCode rc = write_manifest(b, &header, err);
     b->summary.stored =
         packs_list_stored(&b->packs) + b->summary.packs.size + b->summary.manifest.size;
-    TRY(cancel_check(err));
-    return backup_publish(b->repo, &b->summary, &b->packs, b->spec->grace, err);
+    if (rc == ERR_OK)
+        rc = cancel_check(err);
+    if (rc == ERR_OK)
+        rc = backup_publish(b->repo, &b->summary, &b->packs, b->spec->grace, STORAGE_CREATE, err);
+    if (rc != ERR_OK)
+        backup_withdraw(b->repo, b->id);
+    return rc;
 }
 
 ErrCode backup_run(const BackupSpec *spec, BackupSummary *ret, Err *err)

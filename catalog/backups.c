@@ -7,12 +7,21 @@ void backup_list_release(BackupList *l)
     for (size_t i = 0; i < l->all.n; i++)
         summary_release(&l->all.at[i]);
     vec_release(&l->all);
-    str_list_release(&l->broken);
+    vec_release(&l->broken);
 }
 
+/* An input/output error, too: a bad sector under one summary is no reason to lose all backups. */
 static bool means_broken(ErrCode rc)
 {
-    return rc == ERR_DAMAGED || rc == ERR_VERSION || rc == ERR_WRONG_KEY || rc == ERR_LIMIT;
+    return rc == ERR_DAMAGED || rc == ERR_VERSION || rc == ERR_WRONG_KEY || rc == ERR_LIMIT ||
+           rc == ERR_IO || rc == ERR_ACCESS;
+}
+
+static void broken_push(BackupList *l, const char *id, const Err *why)
+{
+    BrokenBackup b = {.why = *why};
+    memcpy(b.id, id, sizeof(b.id));
+    vec_push(&l->broken, b);
 }
 
 static ErrCode list_summaries(Repo *repo, const BackupStates *states, BackupList *l, Err *err)
@@ -26,9 +35,7 @@ static ErrCode list_summaries(Repo *repo, const BackupStates *states, BackupList
         if (rc == ERR_NOT_FOUND)
             continue; /* swept meanwhile */
         if (means_broken(rc)) {
-            if (!l->broken.n)
-                l->why = *err;
-            vec_push(&l->broken, mem_printf("%s: %s", s->id, err->message));
+            broken_push(l, s->id, err);
             continue;
         }
         if (rc != ERR_OK)
@@ -156,9 +163,9 @@ ErrCode backup_pick(const BackupList *l, const Repo *repo, const char *id,
     if (*ret)
         return ERR_OK;
     for (size_t i = 0; i < l->broken.n; i++)
-        if (strncmp(l->broken.at[i], id, strlen(id)) == 0) {
-            err_set(err, l->why.code, "cannot read backup %s", l->broken.at[i]);
-            return l->why.hint[0] ? err_hint(err, "%s", l->why.hint) : l->why.code;
+        if (strncmp(l->broken.at[i].id, id, strlen(id)) == 0) {
+            *err = l->broken.at[i].why;
+            return err_wrap(err, "cannot read backup %s", l->broken.at[i].id);
         }
     for (size_t i = 0; i < l->all.n; i++)
         if (strncmp(l->all.at[i].id, id, strlen(id)) == 0) {

@@ -7,10 +7,15 @@
 #include "lib/repo/publish.h"
 #include "lib/repo/summary.h"
 
+/* A backup whose summary cannot be read. */
+typedef struct BrokenBackup {
+    char id[BACKUP_ID_LEN + 1];
+    Err why;
+} BrokenBackup;
+
 typedef struct BackupList {
     VEC(BackupSummary) all;
-    StrList broken; /* ids whose summary cannot be read, with the reason behind a colon */
-    Err why;        /* the reason of the first one, with its code and hint */
+    VEC(BrokenBackup) broken;
 } BackupList;
 
 /* Some of a list's, which must outlive it. */
@@ -24,8 +29,9 @@ void backup_list_release(BackupList *l);
 /*
  * All that exist and are not retired, oldest first: those of one timeline by the LSN at which they
  * stop, whatever the clocks said; others by when they stopped. Ids play no part: two backups of one
- * second have ids in any order. One that cannot be read is in `broken`; only a failing storage is
- * an error.
+ * second have ids in any order. One whose summary cannot be read, for whatever reason that is its
+ * own, is in `broken`: the others are as good without it. A storage that does not answer is an
+ * error.
  */
 MUST_CHECK ErrCode backup_list_read(Repo *repo, BackupList *ret, Err *err);
 

@@ -1,6 +1,7 @@
 #include "catalog/lineage.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 void lineage_release(Lineage *l)
@@ -134,6 +135,27 @@ uint32_t lineage_latest_at(const Lineage *l, uint32_t tli, Lsn lsn)
         if (l->steps.at[i].tli > latest && timeline_contains(&l->steps.at[i].path, tli, lsn))
             latest = l->steps.at[i].tli;
     return latest;
+}
+
+static bool is_known(const Lineage *l, uint32_t tli)
+{
+    for (size_t i = 0; i < l->steps.n; i++)
+        if (timeline_step(&l->steps.at[i].path, tli))
+            return true;
+    return tli == 1;
+}
+
+ErrCode lineage_unknown(WalStore *s, const Lineage *l, TimelineList *ret, Err *err)
+{
+    StrList names AUTO(str_list_release) = {0};
+    TRY(wal_list_timelines(s, &names, err));
+    str_list_sort(&names);
+    for (size_t i = 0; i < names.n; i++) {
+        uint32_t tli = (uint32_t)strtoul(names.at[i], NULL, 16);
+        if (!is_known(l, tli))
+            vec_push(ret, tli);
+    }
+    return ERR_OK;
 }
 
 uint32_t lineage_next_free(const Lineage *l)

@@ -34,6 +34,10 @@ uint32_t lineage_latest(const Lineage *l, uint32_t tli);
 uint32_t lineage_latest_at(const Lineage *l, uint32_t tli, Lsn lsn);
 /* A timeline that no other one continues: its path is one of the ways that recovery can take. */
 bool lineage_is_leaf(const Lineage *l, uint32_t tli);
+/* The timelines above 1 that have WAL in the repository, and of which no history tells where they
+ * come from, ascending: their history was lost, or has not arrived. */
+typedef VEC(uint32_t) TimelineList;
+MUST_CHECK ErrCode lineage_unknown(WalStore *s, const Lineage *l, TimelineList *ret, Err *err);
 /* The next timeline number nobody has taken. */
 uint32_t lineage_next_free(const Lineage *l);
 

@@ -10,6 +10,8 @@
 
 typedef struct CopyTotal {
     uint64_t backups;
+    uint64_t kept;       /* backups that were there */
+    uint64_t unreadable; /* backups without a summary that can be read */
     CopyResult objects;
     WalCopyResult wal;
     json_t *ids; /* of the backups copied now */
@@ -34,21 +36,20 @@ static ErrCode find_repo(const Cli *cli, OptId option, size_t *ret, Err *err)
     return err_hint(err, "the configuration has: %s", buf_str(&names));
 }
 
-/* Those that are asked for: all, or one. */
-static ErrCode choose(const char *id, const Repo *from, BackupList *list, Err *err)
+/* Leaves the one that is asked for, or none. */
+static void choose(const char *id, BackupList *list)
 {
-    if (!id)
-        return ERR_OK;
-    const BackupSummary *chosen;
-    TRY(backup_pick(list, from, id, &chosen, err));
-    size_t at = (size_t)(chosen - list->all.at);
-    BackupSummary keep = list->all.at[at];
+    const BackupSummary *chosen = backup_find(list, id);
+    BackupSummary keep = {.files = 0};
+    size_t n = 0;
     for (size_t i = 0; i < list->all.n; i++)
-        if (i != at)
+        if (&list->all.at[i] == chosen)
+            keep = list->all.at[i], n = 1;
+        else
             summary_release(&list->all.at[i]);
-    list->all.at[0] = keep;
-    list->all.n = 1;
-    return ERR_OK;
+    if (n)
+        list->all.at[0] = keep;
+    list->all.n = n;
 }
 
 static ErrCode copy_backups(Cli *cli, Repo *from, Repo *to, const BackupList *list,
@@ -65,6 +66,7 @@ static ErrCode copy_backups(Cli *cli, Repo *from, Repo *to, const BackupList *li
         if (rc == ERR_EXISTS) {
             *err = (Err){0};
             log_debug("backup %s is in '%s' already", id, to->name);
+            total->kept++;
             continue;
         }
         if (rc != ERR_OK)
@@ -86,13 +88,15 @@ static ErrCode copy_cluster(Cli *cli, Repo *from, Repo *to, CopyTotal *total, Er
                        .progress = &cli->progress};
     WalCopyResult w = {.files = 0};
     TRY(backup_list_read(from, &list, err));
-    for (size_t i = 0; i < list.broken.n; i++)
-        log_warn("backup %s is not copied", list.broken.at[i]);
-    TRY(choose(opt_text(cli, OPT_BACKUP), from, &list, err));
+    if (opt_text(cli, OPT_BACKUP))
+        choose(opt_text(cli, OPT_BACKUP), &list);
+    else
+        for (size_t i = 0; i < list.broken.n; i++, total->unreadable++)
+            log_line(LOG_WARN, list.broken.at[i].why.hint, "backup %s: %s", list.broken.at[i].id,
+                     list.broken.at[i].why.message);
     if (!backup_count(&list)) {
-        err_set(err, ERR_NOT_FOUND, "there is no backup of cluster '%s' in '%s'", from->cluster,
-                repo_url(from));
-        return err_hint(err, "'pgdr info' shows the backups");
+        log_debug("cluster '%s' has no backup to be copied", from->cluster);
+        return ERR_OK;
     }
     cli_progress_begin(cli);
     ErrCode rc = wal_copy(&wal, &w, err);
@@ -122,10 +126,30 @@ static ErrCode copy_clusters(Cli *cli, Repo *from, Repo *to, CopyTotal *total, E
     return ERR_OK;
 }
 
+/* What was asked for and not done. */
+static ErrCode judge(const Cli *cli, const Repo *from, const CopyTotal *t, Err *err)
+{
+    const char *id = opt_text(cli, OPT_BACKUP);
+    if (t->unreadable) {
+        err_set(err, ERR_DAMAGED,
+                "%" PRIu64 " backups in '%s' cannot be read and were not copied; all others were",
+                t->unreadable, repo_url(from));
+        return err_hint(err, "'pgdr verify' tells what is wrong with them");
+    }
+    if (t->backups || t->kept)
+        return ERR_OK;
+    if (id)
+        err_set(err, ERR_NOT_FOUND, "there is no one backup '%s' in '%s'", id, repo_url(from));
+    else
+        err_set(err, ERR_NOT_FOUND, "there is no backup in '%s'", repo_url(from));
+    return err_hint(err, "'pgdr info' shows the backups");
+}
+
 static void report(Cli *cli, const CopyTotal *t)
 {
     char bytes[TIME_TEXT_LEN], wal_bytes[TIME_TEXT_LEN];
     json_t *doc = out_doc(&cli->out);
+    json_object_set_new(doc, "backups_kept", json_integer((json_int_t)t->kept));
     json_object_set_new(doc, "wal_files", json_integer((json_int_t)t->wal.files));
     json_object_set_new(doc, "wal_files_kept", json_integer((json_int_t)t->wal.kept));
     json_object_set_new(doc, "wal_bytes", json_integer((json_int_t)t->wal.bytes));
@@ -153,5 +177,5 @@ ErrCode cmd_repo_copy(Cli *cli, Err *err)
     TRY(cli_repo_open(cli, to_at, NULL, &to, err));
     TRY(copy_clusters(cli, from, to, &total, err));
     report(cli, &total);
-    return ERR_OK;
+    return judge(cli, from, &total, err);
 }

@@ -82,6 +82,16 @@ static void set_identity(json_t *j, const BackupList *list)
     json_object_set_new(j, "pg_version", json_string(pg_version_text(s->pg_version_num, version)));
 }
 
+static json_t *broken_json(const BrokenBackup *b)
+{
+    json_t *j = json_object();
+    json_object_set_new(j, "id", json_string(b->id));
+    json_object_set_new(j, "code", json_string(err_code_name(b->why.code)));
+    json_object_set_new(j, "message", out_json_text(b->why.message));
+    json_object_set_new(j, "hint", *b->why.hint ? out_json_text(b->why.hint) : json_null());
+    return j;
+}
+
 static ErrCode info_cluster(Cli *cli, Repo *repo, json_t *clusters, Err *err)
 {
     BackupList list AUTO(backup_list_release) = {.broken = {0}};
@@ -96,7 +106,7 @@ static ErrCode info_cluster(Cli *cli, Repo *repo, json_t *clusters, Err *err)
     for (size_t i = 0; i < backup_count(&list); i++)
         json_array_append_new(backups, backup_json(backup_at(&list, i)));
     for (size_t i = 0; i < list.broken.n; i++)
-        json_array_append_new(broken, out_json_text(list.broken.at[i]));
+        json_array_append_new(broken, broken_json(&list.broken.at[i]));
     json_object_set_new(j, "backups", backups);
     json_object_set_new(j, "unreadable", broken);
     json_object_set_new(j, "windows", windows_json(&windows));
@@ -114,7 +124,8 @@ static ErrCode info_cluster(Cli *cli, Repo *repo, json_t *clusters, Err *err)
     }
     out_text(&cli->out, "\n");
     for (size_t i = 0; i < list.broken.n; i++)
-        log_warn("a backup cannot be read: %s", list.broken.at[i]);
+        log_line(LOG_WARN, list.broken.at[i].why.hint, "backup %s cannot be read: %s",
+                 list.broken.at[i].id, list.broken.at[i].why.message);
     return ERR_OK;
 }
 

@@ -8,6 +8,7 @@
 #include "cli/passphrase.h"
 #include "cli/repos.h"
 #include "lib/common/file.h"
+#include "lib/repo/key_store.h"
 
 /* What root makes is to belong to the server's own user, who archives to it. */
 static ErrCode make_for_owner(const Cli *cli, const char *url, Err *err)
@@ -48,6 +49,12 @@ static ErrCode init_one(Cli *cli, size_t i, json_t *list, Err *err)
     TRY(cli_storage_open(cli, i, true, &storage, err));
     TRY(repo_init(storage, &spec, &repo, &existed, err));
     const char *url = repo_url(repo);
+    size_t mended = 0;
+    if (existed)
+        TRY(keys_mend(repo, &mended, err));
+    if (mended)
+        log_warn("copies of keys that were missing or damaged in '%s', and are written again: %zu",
+                 url, mended);
     if (existed)
         log_info("repository '%s' in '%s' is there already, and fits", repo->name, url);
     else

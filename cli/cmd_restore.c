@@ -326,7 +326,16 @@ static bool has_file(const char *dir, const char *name)
 /* What was written so far stays, and --delta goes on with it. */
 static void hint_begun(const RestoreSpec *spec, Err *err)
 {
-    if (err->hint[0] || !has_file(spec->to, RESTORE_MARKER))
+    struct stat st;
+    const struct passwd *me = getpwuid(geteuid());
+    if (err->hint[0])
+        return;
+    if (err->code == ERR_ACCESS && me && stat(spec->to, &st) != 0)
+        err_hint(err,
+                 "run pgdr as root, or, as root, make the directory first: install -d -o %s "
+                 "-m 0700 '%s'",
+                 me->pw_name, spec->to);
+    if (!has_file(spec->to, RESTORE_MARKER))
         return;
     if (err->code == ERR_DAMAGED)
         err_hint(err, "'pgdr verify' says which backups are whole; the same command with "
@@ -351,17 +360,18 @@ static void show_start(Cli *cli, const RestoreSpec *spec, const RestorePlan *pla
                has_file(bin, "pg_ctl") ? "/" : "");
     out_text(out, " Start PostgreSQL to replay the WAL");
     if (has_file(spec->to, "postgresql.conf"))
-        out_text(out, ":\n  %s -D '%s'\n", buf_str(&start), spec->to);
+        out_text(out, ":\n  %s -D '%s' -l '%s/start.log'\n", buf_str(&start), spec->to, spec->to);
     else if (!spec->is_clone)
         out_text(out, ", in the way it is always started (Debian: systemctl start "
                       "postgresql).\n");
     else
         out_text(
             out,
-            ". Its postgresql.conf is not in the data directory and so not in the backup; "
-            "with a\ncopy of it in CONF:\n  %s -D CONF -o \"-c data_directory='%s' -c port=PORT "
-            "-c external_pid_file=\"\n",
-            buf_str(&start), spec->to);
+            ". The cluster keeps postgresql.conf elsewhere\n(Debian: /etc/postgresql/%d/NAME); "
+            "with that directory as CONF, and a free PORT:\n"
+            "  %s -D CONF -l '%s/start.log' -o \"-c data_directory='%s' -c port=PORT -c "
+            "external_pid_file='%s/pid'\"\n",
+            plan->backup.pg_version_num / 10000, buf_str(&start), spec->to, spec->to, spec->to);
 }
 
 static ErrCode carry_out(Cli *cli, const RestoreSpec *spec, const RestorePlan *plan,
@@ -371,7 +381,7 @@ static ErrCode carry_out(Cli *cli, const RestoreSpec *spec, const RestorePlan *p
     char size[TIME_TEXT_LEN], took[TIME_TEXT_LEN];
     TRY(ask(cli, spec, plan, err));
     cli_progress_begin(cli);
-    ErrCode rc = restore_run(spec, plan, cli_jobs(cli), &cli->progress, &r, err);
+    ErrCode rc = restore_run(spec, plan, cli_read_jobs(cli), &cli->progress, &r, err);
     cli_progress_end(cli);
     if (rc != ERR_OK) {
         hint_begun(spec, err);
@@ -436,6 +446,23 @@ static ErrCode plan_over(RestoreSpec *spec, const OpenRepos *repos, RestorePlan 
     return rc;
 }
 
+/*
+ * Recovery asks all repositories, and stops at a doubt: what lies at the end of the WAL, and which
+ * timelines are taken, is not known while one does not answer. It had better not begin.
+ */
+static void check_all_read(Cli *cli, const RestoreSpec *spec, const OpenRepos *repos,
+                           RestorePlan *plan)
+{
+    const char *name = spec->repo->name;
+    if (repos->n == opt_repos(cli) || plan->refusal.code)
+        return;
+    err_set(&plan->refusal, ERR_REFUSED,
+            "a repository cannot be read, and whether it holds other WAL than '%s' is not known",
+            name);
+    err_hint(&plan->refusal, "bring it back, or recover with what '%s' holds: --repo=%s", name,
+             name);
+}
+
 /* Those that have the same backup stand by for what cannot be read. */
 static void chain_fallbacks(const OpenRepos *repos, Repo *first, const char *backup_id)
 {
@@ -480,6 +507,7 @@ static ErrCode plan_and_run(Cli *cli, RestoreSpec *spec, const OpenRepos *repos,
             json_pack("{s:b,s:o}", "reachable", 0, "reason", out_json_text(err->message)));
         return rc;
     }
+    check_all_read(cli, spec, repos, &plan);
     chain_fallbacks(repos, spec->repo, plan.backup.id);
     json_object_set_new(out_doc(&cli->out), "plan", plan_json(spec, &plan));
     show_plan(cli, spec, &plan);

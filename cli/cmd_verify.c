@@ -51,15 +51,66 @@ static ErrCode run(Cli *cli, Repo *repo, void (*found)(void *, const VerifyFindi
 
 /* --- mending --- */
 
+/* A finding that is shown when nothing more can be done about it. */
+typedef struct KeptFinding {
+    char *object, *problem, *hint, *window;
+    StrList backups;
+} KeptFinding;
+
 typedef struct Mending {
     Cli *cli;
     Damage damage;
+    VEC(KeptFinding) kept;
     json_t *damaged; /* what was found at first */
 } Mending;
+
+static void mending_release(Mending *m)
+{
+    for (size_t i = 0; i < m->kept.n; i++) {
+        KeptFinding *k = &m->kept.at[i];
+        mem_freep(&k->object);
+        mem_freep(&k->problem);
+        mem_freep(&k->hint);
+        mem_freep(&k->window);
+        str_list_release(&k->backups);
+    }
+    vec_release(&m->kept);
+    damage_release(&m->damage);
+}
+
+static char *dup_or_null(const char *s)
+{
+    return s ? mem_strdup(s) : NULL;
+}
+
+static void keep_finding(Mending *m, const VerifyFinding *f)
+{
+    KeptFinding k = {.object = mem_strdup(f->object),
+                     .problem = mem_strdup(f->problem),
+                     .hint = dup_or_null(f->hint),
+                     .window = dup_or_null(f->window)};
+    for (size_t i = 0; f->backups && i < f->backups->n; i++)
+        vec_push(&k.backups, mem_strdup(f->backups->at[i]));
+    vec_push(&m->kept, k);
+}
+
+static void show_kept(const Mending *m)
+{
+    for (size_t i = 0; i < m->kept.n; i++) {
+        const KeptFinding *k = &m->kept.at[i];
+        VerifyFinding f = {.object = k->object,
+                           .problem = k->problem,
+                           .hint = k->hint,
+                           .backups = &k->backups,
+                           .window = k->window};
+        show_finding(m->cli, &f);
+    }
+}
 
 static void note_damage(void *arg, const VerifyFinding *f)
 {
     Mending *m = arg;
+    keep_finding(m, f);
     log_warn("%s: %s", f->object, f->problem);
     json_array_append_new(m->damaged, json_pack("{s:o,s:o}", "object", out_json_text(f->object),
                                                 "problem", out_json_text(f->problem)));
@@ -87,29 +138,34 @@ static ErrCode mend_from_others(Mending *m, size_t i, Repo *repo, Err *err)
     return ERR_OK;
 }
 
-/* What is mended can bring to light what it hid: a lost manifest hides damaged packs. */
+/* What is mended can bring to light what it hid: a lost manifest hides damaged packs. So each pass
+ * looks again at what the one before has mended, and the last one mends nothing. */
 #define MEND_PASSES 4
 
-/* One pass: *ret_more when something was mended, so that it is worth looking again. */
-static ErrCode mend_pass(Cli *cli, size_t i, Repo *repo, bool *ret_more, Err *err)
+static ErrCode mend_pass(Mending *m, size_t i, Repo *repo, bool last, VerifyResult *found,
+                         bool *ret_mended, Err *err)
 {
-    Mending m = {.cli = cli, .damaged = json_object_get(out_doc(&cli->out), "damaged")};
-    VerifyResult found = {.backups = 0};
-    ErrCode rc = run(cli, repo, note_damage, &m, &found, err);
-    size_t before = m.damage.backups.n + m.damage.wal.n;
-    if (rc == ERR_OK && before)
-        rc = mend_from_others(&m, i, repo, err);
-    *ret_more = m.damage.backups.n + m.damage.wal.n < before;
-    damage_release(&m.damage);
-    return rc;
+    TRY(run(m->cli, repo, note_damage, m, found, err));
+    size_t before = m->damage.backups.n + m->damage.wal.n;
+    if (before && !last)
+        TRY(mend_from_others(m, i, repo, err));
+    *ret_mended = m->damage.backups.n + m->damage.wal.n < before;
+    return ERR_OK;
 }
 
 static ErrCode verify_and_mend(Cli *cli, size_t i, Repo *repo, VerifyResult *ret, Err *err)
 {
-    bool more = true;
-    for (int pass = 0; more && pass < MEND_PASSES; pass++)
-        TRY(mend_pass(cli, i, repo, &more, err));
-    return run(cli, repo, show_finding, cli, ret, err);
+    bool mended = true;
+    for (int pass = 1; mended; pass++) {
+        Mending m AUTO(mending_release) = {
+            .cli = cli, .damaged = json_object_get(out_doc(&cli->out), "damaged")};
+        VerifyResult found = {.backups = 0};
+        TRY(mend_pass(&m, i, repo, pass == MEND_PASSES, &found, &mended, err));
+        if (!mended)
+            show_kept(&m);
+        *ret = found;
+    }
+    return ERR_OK;
 }
 
 static ErrCode verify_repo(Cli *cli, size_t i, VerifyResult *total, Err *err)
@@ -121,6 +177,8 @@ static ErrCode verify_repo(Cli *cli, size_t i, VerifyResult *total, Err *err)
     TRY(cli_repo_open(cli, i, names.n ? names.at[0] : NULL, &repo, err));
     if (!names.n)
         TRY(repo_list_clusters(repo, &names, err));
+    VerifySpec keys = {.repo = repo, .found = show_finding, .arg = cli};
+    TRY(verify_keys(&keys, total, err));
     for (size_t k = 0; k < names.n; k++) {
         VerifyResult r = {.backups = 0};
         repo_set_cluster(repo, names.at[k]);
@@ -141,6 +199,26 @@ static json_t *checked_json(const VerifyResult *r)
                      (json_int_t)r->bytes);
 }
 
+/* One that cannot be read does not keep the others from being verified. */
+static ErrCode verify_repos(Cli *cli, VerifyResult *total, Err *err)
+{
+    ErrCode first = ERR_OK;
+    for (size_t i = 0; i < opt_repos(cli); i++) {
+        Err why = {0};
+        ErrCode rc = verify_repo(cli, i, total, &why);
+        if (rc == ERR_OK)
+            continue;
+        if (first == ERR_OK)
+            *err = why;
+        else
+            log_err(LOG_WARN, &why);
+        first = first == ERR_OK ? rc : first;
+        if (rc == ERR_CANCELLED)
+            break;
+    }
+    return first;
+}
+
 ErrCode cmd_verify(Cli *cli, Err *err)
 {
     VerifyResult total = {.backups = 0};
@@ -153,8 +231,7 @@ ErrCode cmd_verify(Cli *cli, Err *err)
             return err_hint(err, "name two or more in the configuration file, without --repo");
         }
     }
-    for (size_t i = 0; i < opt_repos(cli); i++)
-        TRY(verify_repo(cli, i, &total, err));
+    TRY(verify_repos(cli, &total, err));
     json_object_set_new(out_doc(&cli->out), "ok", json_boolean(total.findings == 0));
     json_object_set_new(out_doc(&cli->out), "checked", checked_json(&total));
     if (total.findings) {

@@ -24,6 +24,7 @@ CLI_LIBS = cli/libcli.a $(COMMON_LIBS) $(INIH_LIBS)
 
 bin_PROGRAMS += pgdr
 pgdr_SOURCES = \
+	cli/ahead.c cli/ahead.h \
 	cli/cluster.c cli/cluster.h \
 	cli/cmd_archive.c \
 	cli/cmd_backup.c \
@@ -44,6 +45,7 @@ pgdr_SOURCES = \
 	cli/passphrase.c cli/passphrase.h \
 	cli/repos.c cli/repos.h \
 	cli/restore_command.c cli/restore_command.h \
+	cli/s3.c cli/s3.h \
 	cli/show_backup.c cli/show_backup.h
 pgdr_LDADD = cli/libcli.a verify/libverify.a restore/librestore.a archive/libarchive_pgdr.a \
 	catalog/libcatalog.a $(REPO_LIBS) $(STORAGE_LIBS) $(PG_LIBS) $(COMMON_LIBS) $(INIH_LIBS)

@@ -1,9 +1,10 @@
 #include "cli/repos.h"
 
-#include <string.h>
 #include <unistd.h>
 
+#include "cli/ahead.h"
 #include "cli/passphrase.h"
+#include "cli/s3.h"
 #include "lib/storage/drivers.h"
 
 /* A repository is given a minute to come back; what takes longer is told. */
@@ -11,24 +12,45 @@ static const RetrySpec retries = {.attempts = 6,
                                   .first_pause = US_PER_SECOND / 4,
                                   .longest_pause = 10 * US_PER_SECOND,
                                   .total = 60 * US_PER_SECOND};
-/* A standby asks again by itself; it must not be kept from being promoted, when it asks four times
- * in a row. */
+/* A standby asks again by itself; and it must not be kept from being promoted, when it asks four
+ * times in a row, and once more. */
 static const RetrySpec retries_of_standby = {.attempts = 3,
                                              .first_pause = US_PER_SECOND / 4,
                                              .longest_pause = US_PER_SECOND,
                                              .total = 2 * US_PER_SECOND};
 
+/* Work that takes long, or that nobody watches, outlives the restart of a server. */
+static bool is_patient(CommandId id)
+{
+    return id == CMD_BACKUP || id == CMD_RESTORE || id == CMD_VERIFY || id == CMD_ARCHIVE_PUSH ||
+           id == CMD_ARCHIVE_GET;
+}
+
+/* A server that says nothing must not use up the whole time with its first silence. */
+static RetrySpec retries_of_s3(const Cli *cli, bool standby)
+{
+    RetrySpec spec = standby ? retries_of_standby : retries;
+    if (!standby)
+        spec.total = MAX(spec.total, 3 * opt_duration(cli, OPT_IO_TIMEOUT));
+    if (!standby && is_patient(cli->id))
+        spec.attempts *= 2;
+    return spec;
+}
+
 ErrCode cli_storage_open(const Cli *cli, size_t i, bool create, Storage **ret, Err *err)
 {
     const char *url = opt_repo_text(cli, i, OPT_URL);
+    bool standby = cli->id == CMD_ARCHIVE_GET && cli_asker_goes_on(cli);
+    RetrySpec again = standby ? retries_of_standby : retries;
     Storage *s = NULL;
-    if (strncmp(url, "s3://", 5) == 0) {
-        err_set(err, ERR_CONFIG, "this version of pgdr cannot store in S3 ('%s')", url);
-        return err_hint(err, "set url in [repo %s] to a directory", opt_repo_name(cli, i));
+    if (cli_is_s3(url)) {
+        again = retries_of_s3(cli, standby);
+        TRY(cli_s3_open(cli, i, &again, standby, &s, err));
+        s = cli_ask_ahead(cli, s);
+    } else {
+        TRY(storage_posix_new(&s, url, create, err));
     }
-    TRY(storage_posix_new(&s, url, create, err));
-    bool standby = cli->id == CMD_ARCHIVE_GET && access("standby.signal", F_OK) == 0;
-    s = storage_retry_new(s, standby ? &retries_of_standby : &retries);
+    s = storage_retry_new(s, &again);
     if (opt_taken(cli, OPT_MAX_RATE) && opt_given(cli, OPT_MAX_RATE))
         s = storage_throttle_new(s, opt_size(cli, OPT_MAX_RATE));
     *ret = s;
@@ -43,7 +65,7 @@ RepoSpec cli_repo_spec(const Cli *cli, size_t i, const char *cluster)
                                                                             : CIPHER_AES_256_GCM};
 }
 
-ErrCode cli_repo_open(const Cli *cli, size_t i, const char *cluster, Repo **ret, Err *err)
+ErrCode cli_repo_open(Cli *cli, size_t i, const char *cluster, Repo **ret, Err *err)
 {
     Passphrase passphrase AUTO(passphrase_release) = {.text = NULL};
     Storage *storage;
@@ -51,19 +73,31 @@ ErrCode cli_repo_open(const Cli *cli, size_t i, const char *cluster, Repo **ret,
     TRY(passphrase_of_repo(cli, i, &passphrase, err));
     KeySecret secret = passphrase_secret(&passphrase);
     spec.secret = passphrase_given(&passphrase) ? &secret : NULL;
-    TRY(cli_storage_open(cli, i, false, &storage, err));
+    if (!(storage = cli_take_opened(cli, i)))
+        TRY(cli_storage_open(cli, i, false, &storage, err));
     return repo_open(storage, &spec, ret, err);
 }
 
 static ErrCode source_open(void *arg, unsigned i, Repo **ret, Err *err)
 {
-    const Cli *cli = arg;
+    Cli *cli = arg;
     return cli_repo_open(cli, i, opt_cluster(cli), ret, err);
 }
 
 RepoSource cli_repo_source(Cli *cli)
 {
     return (RepoSource){.n = (unsigned)opt_repos(cli), .open = source_open, .arg = cli};
+}
+
+#define NETWORK_JOBS 8
+
+unsigned cli_read_jobs(const Cli *cli)
+{
+    unsigned jobs = cli_jobs(cli);
+    for (size_t i = 0; i < opt_repos(cli) && !opt_given(cli, OPT_JOBS); i++)
+        if (cli_is_s3(opt_repo_text(cli, i, OPT_URL)))
+            jobs = MAX(jobs, NETWORK_JOBS);
+    return jobs;
 }
 
 unsigned cli_jobs(const Cli *cli)

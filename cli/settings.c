@@ -97,9 +97,10 @@ static ErrCode load_file(Load *l, Err *err)
     if (conf_file_read(s->file, &file, err) != ERR_OK) {
         if (err->code == ERR_NOT_FOUND && s->global.at[OPT_CONFIG].source == FROM_DEFAULT)
             return ERR_OK;
-        if (err->code == ERR_NOT_FOUND)
-            return err_set(err, ERR_CONFIG, "there is no configuration file '%s'", s->file);
-        return err->code;
+        if (err->code != ERR_NOT_FOUND)
+            return err->code;
+        err_set(err, ERR_CONFIG, "there is no configuration file '%s'", s->file);
+        return err_hint(err, "without --config and PGDR_CONFIG it is '%s'", CONFIG_PATH);
     }
     s->file_exists = true;
     return settings_take_file(s, &file, err);
@@ -254,10 +255,12 @@ static ErrCode apply_args(Load *l, Err *err)
 
 /* --- what nobody has set --- */
 
-/* The credentials are one thing: a key of the file never meets a token of the environment. */
+/* The credentials are one thing: a key of the file never meets a token of the environment; and
+ * whoever names the file of shared credentials means the key in it. */
 static ErrCode apply_fallbacks(Load *l, Section *repo, Err *err)
 {
-    bool own = repo->at[OPT_S3_KEY].source || repo->at[OPT_S3_SECRET].source;
+    bool own = repo->at[OPT_S3_KEY].source || repo->at[OPT_S3_SECRET].source ||
+               repo->at[OPT_S3_CREDENTIALS_FILE].source || repo->at[OPT_S3_PROFILE].source;
     const char *url = repo->at[OPT_URL].text;
     if (!url || strncmp(url, "s3://", 5) != 0)
         return ERR_OK;

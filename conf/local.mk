@@ -23,11 +23,13 @@ nodist_examples_DATA = conf/pgdr.cron
 
 # /usr/local/lib/systemd/system is looked into as well as /usr/lib/systemd/system.
 systemdunitdir = $(prefix)/lib/systemd/system
-nodist_systemdunit_DATA = conf/pgdr-backup.service conf/pgdr-backup.timer
+nodist_systemdunit_DATA = $(SYSTEMD_UNITS)
+SYSTEMD_UNITS = \
+	conf/pgdr-backup.service conf/pgdr-backup.timer \
+	conf/pgdr-verify.service conf/pgdr-verify.timer
 
-CONF_MADE = conf/pgdr.cron conf/pgdr-backup.service conf/pgdr-backup.timer
-EXTRA_DIST += conf/pgdr.bash-completion \
-	conf/pgdr.cron.in conf/pgdr-backup.service.in conf/pgdr-backup.timer.in
+CONF_MADE = conf/pgdr.cron $(SYSTEMD_UNITS)
+EXTRA_DIST += conf/pgdr.bash-completion $(CONF_MADE:=.in)
 CLEANFILES += $(CONF_MADE)
 
 $(CONF_MADE): Makefile
@@ -36,6 +38,8 @@ $(CONF_MADE): Makefile
 conf/pgdr.cron: $(srcdir)/conf/pgdr.cron.in
 conf/pgdr-backup.service: $(srcdir)/conf/pgdr-backup.service.in
 conf/pgdr-backup.timer: $(srcdir)/conf/pgdr-backup.timer.in
+conf/pgdr-verify.service: $(srcdir)/conf/pgdr-verify.service.in
+conf/pgdr-verify.timer: $(srcdir)/conf/pgdr-verify.timer.in
 
 # bash-completion finds the file by the command's name.
 bashcompletiondir = $(datadir)/bash-completion/completions

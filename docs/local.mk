@@ -1,1 +1,9 @@
-EXTRA_DIST += docs/architecture.md docs/coding.md docs/repository-format.md docs/testing.md
+EXTRA_DIST += \
+	docs/architecture.md \
+	docs/coding.md \
+	docs/encryption.md \
+	docs/repository-format.md \
+	docs/rescue.py \
+	docs/s3.md \
+	docs/several-repositories.md \
+	docs/testing.md

@@ -32,9 +32,10 @@ const char *target_action_name(TargetAction a)
 static ErrCode no_backup(const RestoreSpec *spec, const BackupList *list, Err *err)
 {
     if (list->broken.n) {
-        *err = list->why;
-        return err_wrap(err, "no backup of '%s' in '%s' can be read; the first one",
-                        spec->repo->cluster, repo_url(spec->repo));
+        *err = list->broken.at[list->broken.n - 1].why;
+        return err_wrap(err, "no backup of '%s' in '%s' can be read; the newest, %s",
+                        spec->repo->cluster, repo_url(spec->repo),
+                        list->broken.at[list->broken.n - 1].id);
     }
     err_set(err, ERR_NOT_FOUND, "there is no backup of '%s' in '%s'", spec->repo->cluster,
             repo_url(spec->repo));
@@ -196,7 +197,8 @@ static ErrCode plan_target(const RestoreSpec *spec, RestorePlan *plan, Err *err)
     WalStore store;
     TRY(backup_list_read(spec->repo, &list, err));
     for (size_t i = 0; i < list.broken.n; i++)
-        vec_push(&plan->warnings, mem_printf("a backup cannot be read: %s", list.broken.at[i]));
+        vec_push(&plan->warnings, mem_printf("backup %s cannot be read: %s", list.broken.at[i].id,
+                                             list.broken.at[i].why.message));
     if (spec->backup_id)
         newest = backup_find(&list, spec->backup_id);
     for (size_t i = backup_count(&list); i-- > 0 && !newest;)

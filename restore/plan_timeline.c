@@ -114,10 +114,36 @@ static ErrCode hint_timelines(const Lineage *lineage, uint32_t tli, Err *err)
                     buf_str(&known), tli, tli);
 }
 
+/* WAL of a timeline that could be the latest one, but nobody knows where it comes from. */
+static ErrCode check_unknown(const RestoreSpec *spec, const Lineage *lineage,
+                             const BackupSummary *newest, Err *err)
+{
+    WalStore store;
+    TimelineList unknown = {0};
+    if (spec->timeline != TIMELINE_LATEST || spec->target.type == TARGET_IMMEDIATE)
+        return ERR_OK;
+    wal_store_init(&store, spec->repo, newest->system_id, newest->wal_segment_size);
+    ErrCode rc = lineage_unknown(&store, lineage, &unknown, err);
+    uint32_t tli = unknown.n ? unknown.at[unknown.n - 1] : 0;
+    vec_release(&unknown);
+    if (rc != ERR_OK || tli <= newest->timeline)
+        return rc;
+    err_set(err, ERR_WAL_MISSING,
+            "'%s' holds WAL of timeline %u, but not its history, %08X.history: it may be this "
+            "cluster's latest timeline",
+            repo_url(spec->repo), tli, tli);
+    return err_hint(err,
+                    "'pgdr archive-push pg_wal/%08X.history' on a server that has it, or 'pgdr "
+                    "verify --heal' when another repository does; --target-timeline=N restores to "
+                    "a timeline that is known",
+                    tli);
+}
+
 ErrCode plan_choose_path(const RestoreSpec *spec, const Lineage *lineage, const BackupList *list,
                          const BackupSummary *newest, RestorePlan *plan, Err *err)
 {
     uint32_t tli = newest->timeline;
+    TRY(check_unknown(spec, lineage, newest, err));
     if (spec->timeline == TIMELINE_LATEST && !spec->backup_id)
         return choose_latest(spec, lineage, list, tli, plan, err);
     if (spec->timeline == TIMELINE_LATEST)

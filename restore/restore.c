@@ -402,26 +402,37 @@ static ErrCode make_replayed_tablespaces(const Restore *r, Err *err)
     return ERR_OK;
 }
 
+/* With it PostgreSQL opens the directory: when it cannot be made durable, it goes again. */
+static ErrCode put_control(const Restore *r, Err *err)
+{
+    Err why = {0};
+    char *path AUTO(mem_freep) = in_target(r, CONTROL);
+    ErrCode rc =
+        write_owned(r, CONTROL, r->extracted.pg_control.data, r->extracted.pg_control.len, err);
+    if (rc != ERR_OK && file_remove(path, &why) != ERR_OK)
+        log_err(LOG_WARN, &why);
+    return rc;
+}
+
 static ErrCode finish(Restore *r, Progress *progress, Err *err)
 {
     progress_begin(progress, "making everything durable", 0, 0);
     TRY(make_replayed_tablespaces(r, err));
     TRY(own_directory(r, r->spec->to, err));
     TRY(sync_all(r, err));
-    TRY(write_owned(r, CONTROL, r->extracted.pg_control.data, r->extracted.pg_control.len, err));
+    TRY(put_control(r, err));
     return file_remove(r->marker, err);
 }
 
-static ErrCode take_lease(Restore *r, Err *err)
+/* Courtesy: a repository that can only be read, or whose disk takes no writes any more, serves as
+ * well. */
+static void take_lease(Restore *r)
 {
     StrList ids AUTO(str_list_release) = {0};
     Err why = {0};
     vec_push(&ids, mem_strdup(r->plan->backup.id));
-    ErrCode rc = lease_take(r->spec->repo, "restore", &ids, &r->lease, &why);
-    if (rc == ERR_OK || rc == ERR_ACCESS || rc == ERR_NO_SPACE || rc == ERR_AUTH)
-        return ERR_OK; /* a repository that can only be read serves as well */
-    *err = why;
-    return rc;
+    if (lease_take(r->spec->repo, "restore", &ids, &r->lease, &why) != ERR_OK)
+        log_err(LOG_DEBUG, &why);
 }
 
 ErrCode restore_run(const RestoreSpec *spec, const RestorePlan *plan, unsigned jobs,
@@ -433,7 +444,7 @@ ErrCode restore_run(const RestoreSpec *spec, const RestorePlan *plan, unsigned j
         *err = plan->refusal;
         return err->code;
     }
-    TRY(take_lease(&r, err));
+    take_lease(&r);
     TRY(save_old(&r, err));
     TRY(prepare_directory(&r, err));
     TRY(extract(&r, jobs, progress, err));

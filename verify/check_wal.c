@@ -18,14 +18,19 @@ typedef struct WalChecker {
     NameSet checked; /* files whose content was read: paths share their beginnings */
 } WalChecker;
 
+/* Whose WAL is in the store: a system that was given another segment size begins its names anew. */
+static bool is_of_system(const WalChecker *w, const BackupSummary *b)
+{
+    return b->system_id == w->store.system_id && b->wal_segment_size == w->store.seg_size;
+}
+
 /* Backups on the path whose own WAL holds the segment. */
 static void needing(const WalChecker *w, const TimelinePath *path, uint64_t segno, StrList *ret)
 {
     const uint32_t size = w->store.seg_size;
     for (size_t i = 0; i < w->c->backups.n; i++) {
         const BackupSummary *b = w->c->backups.at[i].summary;
-        if (b->system_id == w->store.system_id &&
-            timeline_contains(path, b->timeline, b->stop_lsn) &&
+        if (is_of_system(w, b) && timeline_contains(path, b->timeline, b->stop_lsn) &&
             segno >= wal_segno(b->start_lsn, size) && segno <= wal_segno_before(b->stop_lsn, size))
             vec_push(ret, mem_strdup(b->id));
     }
@@ -115,8 +120,8 @@ static uint64_t next_backup_segment(const WalChecker *w, const TimelinePath *pat
     for (size_t i = 0; i < w->c->backups.n; i++) {
         const BackupSummary *b = w->c->backups.at[i].summary;
         uint64_t first = wal_segno(b->start_lsn, w->store.seg_size);
-        if (b->system_id == w->store.system_id &&
-            timeline_contains(path, b->timeline, b->stop_lsn) && first > segno && first < next)
+        if (is_of_system(w, b) && timeline_contains(path, b->timeline, b->stop_lsn) &&
+            first > segno && first < next)
             next = first;
     }
     return next;
@@ -255,20 +260,44 @@ static ErrCode check_histories(WalChecker *w, bool *ret_good, Err *err)
 
 static ErrCode check_timeline(WalChecker *w, const BackupSummary *system, uint32_t tli, Err *err)
 {
-    TimelinePath path = {0};
     Err why = {0};
-    ErrCode rc = lineage_path(&w->lineage, tli, &path, &why);
-    if (rc == ERR_OK)
-        rc = check_path(w, system, &path, err);
-    else if (rc == ERR_NOT_FOUND)
+    TimelinePath path AUTO(timeline_path_release) = {0};
+    if (lineage_path(&w->lineage, tli, &path, &why) != ERR_OK)
+        return ERR_OK; /* see check_unknown */
+    return check_path(w, system, &path, err);
+}
+
+static void found_unknown(WalChecker *w, uint32_t tli)
+{
+    Err why = {0};
+    TimelinePath path AUTO(timeline_path_release) = {0};
+    if (lineage_path(&w->lineage, tli, &path, &why) == ERR_NOT_FOUND)
         found_history(w, &(WalFound){.digest = ""}, tli, &why);
-    vec_release(&path);
-    return rc == ERR_NOT_FOUND ? ERR_OK : rc;
+}
+
+/* Timelines that have WAL or backups, but no history that tells where they come from. */
+static ErrCode check_unknown(WalChecker *w, const BackupSummary *system, Err *err)
+{
+    TimelineList list = {0};
+    ErrCode rc = lineage_unknown(&w->store, &w->lineage, &list, err);
+    for (size_t i = 0; i < w->c->backups.n; i++) {
+        const BackupSummary *b = w->c->backups.at[i].summary;
+        bool listed = !backup_same_system(b, system);
+        for (size_t k = 0; k < list.n && !listed; k++)
+            listed = list.at[k] == b->timeline;
+        if (!listed)
+            vec_push(&list, b->timeline);
+    }
+    for (size_t i = 0; i < list.n && rc == ERR_OK; i++)
+        found_unknown(w, list.at[i]);
+    vec_release(&list);
+    return rc;
 }
 
 static ErrCode check_system(WalChecker *w, const BackupSummary *system, Err *err)
 {
     uint32_t newest = 1;
+    TRY(check_unknown(w, system, err));
     for (size_t i = 0; i < w->c->backups.n; i++)
         if (backup_same_system(w->c->backups.at[i].summary, system))
             newest = MAX(newest, w->c->backups.at[i].summary->timeline);

@@ -2,13 +2,17 @@
 
 #include <string.h>
 
+#include "lib/repo/key_store.h"
 #include "lib/repo/manifest.h"
 #include "verify/checker.h"
 
+/* An object that the medium does not give back, or does not let us read, is as bad as a damaged
+ * one, and no reason to leave the others unread. */
 bool checker_is_finding(ErrCode rc)
 {
     return rc == ERR_DAMAGED || rc == ERR_NOT_FOUND || rc == ERR_LIMIT || rc == ERR_WRONG_KEY ||
-           rc == ERR_VERSION || rc == ERR_CONFLICT || rc == ERR_WAL_MISSING;
+           rc == ERR_VERSION || rc == ERR_CONFLICT || rc == ERR_WAL_MISSING || rc == ERR_IO ||
+           rc == ERR_ACCESS;
 }
 
 void checker_found(Checker *c, const VerifyFinding *f)
@@ -65,14 +69,21 @@ static void checker_release(Checker *c)
 
 /* --- which backups, which packs --- */
 
-/* A summary that cannot be read: "<id>: <why>". */
-static void found_broken(Checker *c, const char *text)
+static void found_broken(Checker *c, const BrokenBackup *b)
 {
     StrList ids AUTO(str_list_release) = {0};
-    const char *colon = strchr(text, ':');
-    vec_push(&ids, mem_strndup(text, (size_t)(colon - text)));
-    char *name AUTO(mem_freep) = mem_printf("backups/%s/summary", ids.at[0]);
-    VerifyFinding f = {.object = name, .problem = colon + 2, .backups = &ids, .in_backups = true};
+    vec_push(&ids, mem_strdup(b->id));
+    char *name AUTO(mem_freep) = backup_object_name(b->id, "summary");
+    checker_found_err(c, name, &b->why, &ids);
+}
+
+static void found_stray(Checker *c, const char *name)
+{
+    VerifyFinding f = {.object = name,
+                       .problem = "it is no object of a backup: as long as it is there, nothing is "
+                                  "ever deleted",
+                       .hint = "if somebody renamed a backup's folder, give it its name back; else "
+                               "move this away"};
     checker_found(c, &f);
 }
 
@@ -85,6 +96,8 @@ static ErrCode check_halves(Checker *c, Err *err)
     TRY(backup_states_read(c->repo, NULL, &states, err));
     for (size_t i = 0; i < states.n; i++) {
         const BackupState *s = &states.at[i];
+        if (!*s->id)
+            found_stray(c, s->objects.at[0]);
         if (s->manifest == s->summary || s->deleted.n || str_list_has(&leased, s->id) ||
             (c->spec->backup_id && strncmp(s->id, c->spec->backup_id, strlen(c->spec->backup_id))))
             continue;
@@ -103,18 +116,32 @@ static ErrCode check_halves(Checker *c, Err *err)
     return ERR_OK;
 }
 
+/* The keys that lie beside a backup for the day on which keys/ is lost. */
+static void check_key_beside(Checker *c, const BackupSummary *b)
+{
+    Err why = {0};
+    ErrCode rc = key_check_beside(c->repo, b->id, &why);
+    if (rc == ERR_OK)
+        return;
+    char *name AUTO(mem_freep) = backup_object_name(b->id, "key");
+    if (rc == ERR_NOT_FOUND)
+        err_set(&why, rc, "the spare copy of the keys is missing");
+    err_hint(&why, "nothing is lost as long as the repository's 'keys' folder is whole");
+    checker_found_err(c, name, &why, NULL);
+}
+
 static ErrCode load_lists(Checker *c, Err *err)
 {
     const VerifySpec *spec = c->spec;
     TRY(check_halves(c, err));
     TRY(backup_list_read(c->repo, &c->list, err));
-    for (size_t i = 0; i < c->list.broken.n; i++) {
-        found_broken(c, c->list.broken.at[i]);
-    }
+    for (size_t i = 0; i < c->list.broken.n; i++)
+        found_broken(c, &c->list.broken.at[i]);
     for (size_t i = 0; i < backup_count(&c->list); i++) {
         CheckedBackup b = {.summary = backup_at(&c->list, i)};
         if (spec->backup_id && b.summary != backup_find(&c->list, spec->backup_id))
             continue;
+        check_key_beside(c, b.summary);
         Err why = {0};
         ErrCode rc = packs_list_get(c->repo, b.summary->id, &b.summary->packs, &b.packs, &why);
         b.packs_known = rc == ERR_OK;
@@ -131,9 +158,11 @@ static ErrCode load_lists(Checker *c, Err *err)
         vec_push(&c->backups, b);
     }
     c->result.backups = c->backups.n;
-    if (spec->backup_id && !c->backups.n)
-        return err_set(err, ERR_NOT_FOUND, "there is no backup '%s' of '%s' in '%s'",
-                       spec->backup_id, c->repo->cluster, repo_url(c->repo));
+    if (spec->backup_id && !c->backups.n) {
+        err_set(err, ERR_NOT_FOUND, "there is no backup '%s' of '%s' in '%s'", spec->backup_id,
+                c->repo->cluster, repo_url(c->repo));
+        return err_hint(err, "'pgdr info' lists what there is");
+    }
     return ERR_OK;
 }
 
@@ -184,6 +213,20 @@ static void collect_packs(Checker *c)
     }
     c->packs.n = left;
     c->result.packs = left;
+}
+
+static void found_key(void *arg, const char *object, const Err *why)
+{
+    checker_found_err(arg, object, why, NULL);
+}
+
+ErrCode verify_keys(const VerifySpec *spec, VerifyResult *ret, Err *err)
+{
+    Checker c AUTO(checker_release) = {.spec = spec, .repo = spec->repo};
+    pthread_mutex_init(&c.lock, NULL);
+    TRY(keys_check(spec->repo, found_key, &c, err));
+    ret->findings += c.result.findings;
+    return ERR_OK;
 }
 
 ErrCode verify_run(const VerifySpec *spec, VerifyResult *ret, Err *err)

@@ -40,6 +40,9 @@ typedef struct VerifyResult {
     uint64_t findings;
 } VerifyResult;
 
+/* The copies of the repository's keys, which are no cluster's. */
+MUST_CHECK ErrCode verify_keys(const VerifySpec *spec, VerifyResult *ret, Err *err);
+
 MUST_CHECK ErrCode verify_run(const VerifySpec *spec, VerifyResult *ret, Err *err);
 
 #endif

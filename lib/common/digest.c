@@ -83,6 +83,39 @@ void hkdf_sha256(const void *key, size_t key_len, const void *salt, size_t salt_
     EVP_PKEY_CTX_free(ctx);
 }
 
+/* --- MD5 --- */
+
+struct Md5 {
+    EVP_MD_CTX *ctx;
+};
+
+Md5 *md5_new(void)
+{
+    Md5 *m = mem_zero(sizeof(*m));
+    m->ctx = EVP_MD_CTX_new();
+    must(m->ctx != NULL);
+    must(EVP_DigestInit_ex(m->ctx, EVP_md5(), NULL));
+    return m;
+}
+
+void md5_free(Md5 *m)
+{
+    if (!m)
+        return;
+    EVP_MD_CTX_free(m->ctx);
+    free(m);
+}
+
+void md5_add(Md5 *m, const void *data, size_t len)
+{
+    must(EVP_DigestUpdate(m->ctx, data, len));
+}
+
+void md5_result(Md5 *m, uint8_t out[MD5_LEN])
+{
+    must(EVP_DigestFinal_ex(m->ctx, out, NULL));
+}
+
 /* --- CRC-32C: the processor's instruction where there is one, else tables of eight --- */
 
 static uint32_t crc_table[8][256];

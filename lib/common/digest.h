@@ -3,7 +3,7 @@
 
 /*
  * Digests: SHA-256 for what must not be forged or confused, CRC-32C for headers (and PostgreSQL's
- * WAL), XXH3-64 for pages.
+ * WAL), XXH3-64 for pages, MD5 for protocols that insist on it.
  */
 
 #include "lib/common/err.h"
@@ -27,6 +27,16 @@ void hmac_sha256(const void *key, size_t key_len, const void *data, size_t len,
 /* HKDF-SHA256 (RFC 5869), extract and expand. */
 void hkdf_sha256(const void *key, size_t key_len, const void *salt, size_t salt_len,
                  const void *info, size_t info_len, void *out, size_t out_len);
+
+/* A running MD5, for protocols that ask for one as a check sum; it protects nothing. */
+#define MD5_LEN 16
+typedef struct Md5 Md5;
+Md5 *md5_new(void);
+void md5_free(Md5 *m);
+DEFINE_FREEP(Md5, md5_free)
+void md5_add(Md5 *m, const void *data, size_t len);
+/* Ends it. */
+void md5_result(Md5 *m, uint8_t out[MD5_LEN]);
 
 /* CRC-32C (Castagnoli) over several pieces: start with 0, pass the result on. */
 uint32_t crc32c(uint32_t crc, const void *data, size_t len);

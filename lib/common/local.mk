@@ -14,6 +14,7 @@ lib_common_libcommon_a_SOURCES = \
 	lib/common/log.c lib/common/log.h \
 	lib/common/mem.c lib/common/mem.h \
 	lib/common/parallel.c lib/common/parallel.h \
+	lib/common/procid.c lib/common/procid.h \
 	lib/common/progress.c lib/common/progress.h \
 	lib/common/timeutil.c lib/common/timeutil.h \
 	lib/common/workers.c lib/common/workers.h

@@ -46,7 +46,8 @@ static ErrCode wraps_next(const Buf *text, size_t *at, json_t **ret, Err *err)
 }
 
 /* Wraps of keys, a line each. */
-static ErrCode wraps_put(Repo *r, RepoKey *const *keys, size_t n, const char *name, Err *err)
+static ErrCode wraps_put(Repo *r, const RepoKey *const *keys, size_t n, const char *name,
+                         StoragePutFlags flags, Err *err)
 {
     ObjectWriter *w AUTO(object_writer_freep) = object_writer_new(4 * KIB);
     Compressor *c AUTO(compressor_freep) = compressor_new(1);
@@ -64,7 +65,7 @@ static ErrCode wraps_put(Repo *r, RepoKey *const *keys, size_t n, const char *na
     secret_wipe(&plain, sizeof(plain));
     int fd;
     Slice bytes = object_writer_bytes(w, &fd);
-    return storage_put_bytes(r->storage, name, bytes.data, bytes.len, STORAGE_CREATE, err);
+    return storage_put_bytes(r->storage, name, bytes.data, bytes.len, flags, err);
 }
 
 ErrCode key_put(Repo *r, RepoKey *key, Err *err)
@@ -74,7 +75,10 @@ ErrCode key_put(Repo *r, RepoKey *key, Err *err)
     random_name(wrap);
     for (int copy = 1; copy <= COPIES; copy++) {
         char *name AUTO(mem_freep) = mem_printf(KEYS_PREFIX "%s/%s.%d", id, wrap, copy);
-        TRY(wraps_put(r, &key, 1, name, err));
+        ErrCode rc = wraps_put(r, (const RepoKey *const *)&key, 1, name, STORAGE_CREATE, err);
+        /* Another init saw the first copy, and has added those that were missing. */
+        if (rc != ERR_OK && rc != ERR_EXISTS)
+            return rc;
     }
     return ERR_OK;
 }
@@ -83,7 +87,8 @@ ErrCode key_put_beside(Repo *r, const char *backup_id, Err *err)
 {
     char *relative AUTO(mem_freep) = backup_object_name(backup_id, "key");
     char *name AUTO(mem_freep) = repo_full_name(r, relative);
-    ErrCode rc = wraps_put(r, r->keys.keys.at, r->keys.keys.n, name, err);
+    ErrCode rc = wraps_put(r, (const RepoKey *const *)r->keys.keys.at, r->keys.keys.n, name,
+                           STORAGE_CREATE, err);
     return rc == ERR_EXISTS ? ERR_OK : rc;
 }
 
@@ -96,10 +101,12 @@ typedef struct KeysRead {
     Err last;        /* the last reason why a copy could not be used */
 } KeysRead;
 
-static bool key_known(const Repo *r, const char *id_text)
+/* The id ends with `end`: in the name of an object, or in a wrap. */
+static bool key_known(const Repo *r, const char *id_text, char end)
 {
     uint8_t id[KEY_ID_LEN];
-    return hex_parse(id_text, '/', id, KEY_ID_LEN) && repo_keys_find(&r->keys, id) != NULL;
+    return id_text && hex_parse(id_text, end, id, KEY_ID_LEN) &&
+           repo_keys_find(&r->keys, id) != NULL;
 }
 
 static size_t wrap_stem(const char *name)
@@ -126,6 +133,8 @@ static ErrCode keys_open(KeysRead *k, const char *name, Err *err)
         TRY(wraps_next(&text, &at, &wrap, err));
         if (!wrap)
             return ERR_OK;
+        if (key_known(k->repo, json_string_value(json_object_get(wrap, "key")), '\0'))
+            continue;
         TRY(repo_key_unwrap(wrap, k->ring, &key, err));
         add_key(k->repo, key);
     }
@@ -146,10 +155,10 @@ static ErrCode keys_try(KeysRead *k, const char *name, Err *err)
         snprintf(k->wrong, sizeof(k->wrong), "%.*s", (int)stem, name);
     else
         err_wrap(&k->last, "key '%s'", name);
-    if (rc == ERR_DAMAGED || rc == ERR_LIMIT)
+    if (rc == ERR_DAMAGED || rc == ERR_LIMIT || rc == ERR_IO || rc == ERR_ACCESS)
         log_err(LOG_WARN, &k->last);
     if (rc == ERR_DAMAGED || rc == ERR_LIMIT || rc == ERR_WRONG_KEY || rc == ERR_NOT_FOUND ||
-        rc == ERR_VERSION)
+        rc == ERR_VERSION || rc == ERR_IO || rc == ERR_ACCESS)
         return ERR_OK;
     *err = k->last;
     return rc;
@@ -200,16 +209,18 @@ void keys_keep_cipher(Repo *r, uint8_t cipher)
 static ErrCode keys_from(KeysRead *k, const StrList *names, size_t id_off, Err *err)
 {
     for (size_t i = 0; i < names->n; i++)
-        if (!id_off || !key_known(k->repo, names->at[i] + id_off))
+        if (!id_off || !key_known(k->repo, names->at[i] + id_off, '/'))
             TRY(keys_try(k, names->at[i], err));
     return ERR_OK;
 }
 
-/* When keys/ is empty: the copies beside the backups. */
+/* The copies beside the backups, of keys that are not known yet. A reason that was found before, as
+ * that a copy in keys/ is damaged, tells more than one that is found here. */
 static ErrCode keys_beside(KeysRead *k, Err *err)
 {
     StrList clusters AUTO(str_list_release) = {0};
     StrList found AUTO(str_list_release) = {0};
+    const Err first = k->last;
     TRY(repo_list_clusters(k->repo, &clusters, err));
     for (size_t c = 0; c < clusters.n; c++) {
         StrList names AUTO(str_list_release) = {0};
@@ -221,10 +232,18 @@ static ErrCode keys_beside(KeysRead *k, Err *err)
     }
     for (size_t i = found.n; i-- > 0;) /* each holds all keys of its time: the last all */
         TRY(keys_try(k, found.at[i], err));
-    if (k->repo->keys.keys.n)
-        log_warn("the repository's 'keys' folder is empty: the copies beside the backups are used; "
-                 "put the folder back");
+    if (first.code != ERR_OK)
+        k->last = first;
     return ERR_OK;
+}
+
+/* Whether keys/ has all the keys that it names. One that the passphrase does not open is there. */
+static bool keys_all(const KeysRead *k, const StrList *names)
+{
+    for (size_t i = 0; i < names->n; i++)
+        if (!key_known(k->repo, names->at[i] + strlen(KEYS_PREFIX), '/'))
+            return *k->wrong != '\0';
+    return names->n > 0;
 }
 
 ErrCode keys_read(Repo *r, KeyRing *ring, Err *err)
@@ -233,12 +252,202 @@ ErrCode keys_read(Repo *r, KeyRing *ring, Err *err)
     KeysRead k = {.repo = r, .ring = ring};
     TRY(storage_list_names(r->storage, KEYS_PREFIX, false, &names, err));
     TRY(keys_from(&k, &names, strlen(KEYS_PREFIX), err));
-    if (!names.n)
+    if (!keys_all(&k, &names)) {
+        const size_t had = r->keys.keys.n;
         TRY(keys_beside(&k, err));
+        if (r->keys.keys.n > had)
+            log_line(LOG_WARN, "'pgdr init' writes it anew",
+                     "the 'keys' folder of repository '%s' is %s: the copies beside the backups "
+                     "are used",
+                     r->name, names.n ? "damaged" : "empty");
+    }
     choose_keys(r);
     if (!r->key && k.last.code != ERR_OK) {
         *err = k.last;
         return err->code;
+    }
+    return ERR_OK;
+}
+
+/* --- whether all copies are whole --- */
+
+/* Reads one and compares it with `first`, the text of a copy that was read before (empty: none). */
+static ErrCode copy_check(Repo *r, const char *name, Buf *first, Err *err)
+{
+    Buf text AUTO(buf_release) = {0};
+    TRY(wraps_get(r, name, &text, err));
+    for (size_t at = 0;;) {
+        json_t *wrap AUTO(json_decrefp) = NULL;
+        TRY(wraps_next(&text, &at, &wrap, err));
+        if (!wrap)
+            break;
+    }
+    if (!first->len)
+        buf_append(first, text.data, text.len);
+    if (first->len != text.len || memcmp(first->data, text.data, text.len) != 0)
+        return err_set(err, ERR_DAMAGED, "the copy differs from the others");
+    return ERR_OK;
+}
+
+/* All copies of the wrap whose name begins with `stem`. */
+static void wrap_check(Repo *r, const char *stem, size_t len, KeyFoundFn found, void *arg)
+{
+    Buf first AUTO(buf_release) = {0};
+    for (int copy = 1; copy <= COPIES; copy++) {
+        Err why = {0};
+        char *name AUTO(mem_freep) = mem_printf("%.*s.%d", (int)len, stem, copy);
+        ErrCode rc = copy_check(r, name, &first, &why);
+        if (rc == ERR_OK)
+            continue;
+        if (rc == ERR_NOT_FOUND)
+            err_set(&why, rc, "this copy of the key is missing");
+        err_hint(&why,
+                 "nothing is lost as long as one of the %d copies is whole; 'pgdr init' writes "
+                 "the others again",
+                 COPIES);
+        found(arg, name, &why);
+    }
+}
+
+/* "keys/<id>/<wrap>.<n>": the length of what all copies share, or 0 when it is something else. */
+static size_t copy_stem(const char *name)
+{
+    size_t stem = wrap_stem(name);
+    const char *number = name + stem;
+    bool is_copy = number[0] == '.' && number[1] >= '1' && number[1] <= '0' + COPIES && !number[2];
+    return is_copy ? stem : 0;
+}
+
+ErrCode keys_check(Repo *r, KeyFoundFn found, void *arg, Err *err)
+{
+    StrList names AUTO(str_list_release) = {0};
+    TRY(storage_list_names(r->storage, KEYS_PREFIX, false, &names, err));
+    const char *last = "";
+    size_t last_stem = 0;
+    for (size_t i = 0; i < names.n; i++) {
+        size_t stem = copy_stem(names.at[i]);
+        if (!stem || (stem == last_stem && strncmp(last, names.at[i], stem) == 0))
+            continue;
+        wrap_check(r, names.at[i], stem, found, arg);
+        last = names.at[i];
+        last_stem = stem;
+    }
+    for (size_t i = 0; i < r->keys.keys.n; i++) {
+        char id[2 * KEY_ID_LEN + 1];
+        char *name AUTO(mem_freep) =
+            mem_printf(KEYS_PREFIX "%s/", hex_format(r->keys.keys.at[i]->id, KEY_ID_LEN, id));
+        size_t n = 0;
+        for (size_t k = 0; k < names.n; k++)
+            n += copy_stem(names.at[k]) && strncmp(names.at[k], name, strlen(name)) == 0;
+        Err why = {0};
+        if (n)
+            continue;
+        err_set(&why, ERR_NOT_FOUND, "all copies of the key are missing");
+        err_hint(&why, "the copies beside the backups are used; 'pgdr init' puts the key back");
+        found(arg, name, &why);
+    }
+    return ERR_OK;
+}
+
+/* --- mending --- */
+
+typedef struct Mend {
+    Repo *repo;
+    StrList names; /* what keys_check found */
+} Mend;
+
+static void mend_note(void *arg, const char *object, const Err *why)
+{
+    Mend *m = arg;
+    (void)why;
+    vec_push(&m->names, mem_strdup(object));
+}
+
+static const RepoKey *key_of_name(const Repo *r, const char *name)
+{
+    uint8_t id[KEY_ID_LEN];
+    return hex_parse(name + strlen(KEYS_PREFIX), '/', id, KEY_ID_LEN) ? repo_keys_find(&r->keys, id)
+                                                                      : NULL;
+}
+
+/* Whether one of the copies is exactly what the key was opened from, or none can be read at all:
+ * then that is what they shall be. */
+static bool is_proven(Repo *r, const RepoKey *key, const char *name)
+{
+    bool any = false;
+    for (int copy = 1; copy <= COPIES; copy++) {
+        Err why = {0};
+        Buf text AUTO(buf_release) = {0};
+        json_t *wrap AUTO(json_decrefp) = NULL;
+        size_t at = 0;
+        char *other AUTO(mem_freep) = mem_printf("%.*s.%d", (int)copy_stem(name), name, copy);
+        if (wraps_get(r, other, &text, &why) != ERR_OK ||
+            wraps_next(&text, &at, &wrap, &why) != ERR_OK)
+            continue;
+        any = true;
+        if (json_equal(wrap, key->wrap))
+            return true;
+    }
+    return !any;
+}
+
+static ErrCode mend_one(Repo *r, const char *name, size_t *n, Err *err)
+{
+    const RepoKey *key = key_of_name(r, name);
+    if (!key || !copy_stem(name) || !is_proven(r, key, name))
+        return ERR_OK;
+    TRY(wraps_put(r, &key, 1, name, STORAGE_OVERWRITE, err));
+    ++*n;
+    return ERR_OK;
+}
+
+ErrCode keys_mend(Repo *r, size_t *ret, Err *err)
+{
+    Mend m = {.repo = r};
+    *ret = 0;
+    ErrCode rc = keys_check(r, mend_note, &m, err);
+    for (size_t i = 0; i < m.names.n && rc == ERR_OK; i++)
+        rc = mend_one(r, m.names.at[i], ret, err);
+    str_list_release(&m.names);
+    return rc;
+}
+
+ErrCode key_check_beside(Repo *r, const char *backup_id, Err *err)
+{
+    Buf text AUTO(buf_release) = {0};
+    char *relative AUTO(mem_freep) = backup_object_name(backup_id, "key");
+    char *name AUTO(mem_freep) = repo_full_name(r, relative);
+    return copy_check(r, name, &text, err);
+}
+
+static bool key_is_stored(const RepoKey *key, const StrList *names)
+{
+    char id[2 * KEY_ID_LEN + 2];
+    hex_format(key->id, KEY_ID_LEN, id);
+    strcat(id, "/");
+    for (size_t i = 0; i < names->n; i++)
+        if (strncmp(names->at[i] + strlen(KEYS_PREFIX), id, strlen(id)) == 0)
+            return true;
+    return false;
+}
+
+ErrCode keys_put_back(Repo *r, KeyRing *ring, Err *err)
+{
+    StrList names AUTO(str_list_release) = {0};
+    KeysRead k = {.repo = r, .ring = ring};
+    TRY(storage_list_names(r->storage, KEYS_PREFIX, false, &names, err));
+    TRY(keys_beside(&k, err));
+    choose_keys(r);
+    keys_keep_cipher(r, r->key->cipher);
+    for (size_t i = 0; i < r->keys.keys.n; i++) {
+        RepoKey *key = r->keys.keys.at[i];
+        char id[2 * KEY_ID_LEN + 1];
+        if (key_is_stored(key, &names))
+            continue;
+        TRY(key_put(r, key, err));
+        log_info("key %s, of which only copies beside backups were left, is in the 'keys' folder "
+                 "of repository '%s' again",
+                 hex_format(key->id, KEY_ID_LEN, id), r->name);
     }
     return ERR_OK;
 }
@@ -293,11 +502,13 @@ static void mint_key(Repo *r)
 ErrCode repo_rekey(Repo *r, const RepoSpec *spec, const KeySecret *secret, bool new_key, Err *err)
 {
     StrList old AUTO(str_list_release) = {0};
+    KeyRing *was AUTO(keyring_freep) = keyring_new(spec->secret);
     KeyRing *ring AUTO(keyring_freep) = keyring_new(secret ? secret : spec->secret);
     WrapMethod m;
     if (r->key->cipher == CIPHER_NONE)
         return err_set(err, ERR_USAGE, "repository '%s' is not encrypted: it has no passphrase",
                        r->name);
+    TRY(keys_put_back(r, was, err));
     TRY(storage_list_names(r->storage, KEYS_PREFIX, false, &old, err));
     if (!secret) { /* a new key under the passphrase there is */
         TRY(wrap_method(r->key->wrap, &m, err));

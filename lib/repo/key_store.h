@@ -20,6 +20,23 @@ MUST_CHECK ErrCode keys_read(Repo *r, KeyRing *ring, Err *err);
 /* Leaves only keys of the cipher, when there is one: in an encrypted repository, a key in the clear
  * was put there by somebody who has no passphrase, and so would be what is written under it. */
 void keys_keep_cipher(Repo *r, uint8_t cipher);
+/*
+ * Looks at every copy of every key, without a passphrase: `found` is called for each that is
+ * damaged, missing, or other than its fellows. An error is one of the storage as a whole.
+ */
+typedef void (*KeyFoundFn)(void *arg, const char *object, const Err *why);
+MUST_CHECK ErrCode keys_check(Repo *r, KeyFoundFn found, void *arg, Err *err);
+/* Writes copies that are damaged or missing again, as far as the key was opened from another one.
+ * *ret: how many were written. */
+MUST_CHECK ErrCode keys_mend(Repo *r, size_t *ret, Err *err);
+/* As keys_check for the copy beside a backup: an error says what is wrong with it. */
+MUST_CHECK ErrCode key_check_beside(Repo *r, const char *backup_id, Err *err);
+
+/*
+ * Completes keys/ from the copies beside the backups. A folder with some of the keys is worse than
+ * none: nobody looks for the others, and with the oldest one missing WAL would get other names.
+ */
+MUST_CHECK ErrCode keys_put_back(Repo *r, KeyRing *ring, Err *err);
 /* Puts a key's wrap, in three copies. */
 MUST_CHECK ErrCode key_put(Repo *r, RepoKey *key, Err *err);
 /* Puts the wraps of all keys beside a backup. */

@@ -7,6 +7,7 @@
 
 #include "lib/common/hex.h"
 #include "lib/common/log.h"
+#include "lib/common/procid.h"
 #include "lib/repo/publish.h"
 
 #define LEASE_PREFIX "leases/"
@@ -66,7 +67,7 @@ static void *lease_main(void *arg)
 ErrCode lease_take(Repo *repo, const char *what, const StrList *backups, Lease **ret, Err *err)
 {
     Lease *l AUTO(lease_freep) = NEW(Lease);
-    char uuid[33], host[256] = "";
+    char uuid[33], host[256] = "", process[PROCID_MAX];
     gethostname(host, sizeof(host) - 1);
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->wake, NULL);
@@ -75,9 +76,10 @@ ErrCode lease_take(Repo *repo, const char *what, const StrList *backups, Lease *
     json_t *ids = json_array();
     for (size_t i = 0; i < backups->n; i++)
         json_array_append_new(ids, json_string(backups->at[i]));
-    l->body = json_pack("{s:s,s:s,s:i,s:I,s:o}", "what", what, "host",
-                        utf8_valid(host, strlen(host)) ? host : "?", "pid", (int)getpid(), "since",
-                        (json_int_t)time_now(), "backups", ids);
+    procid_self(process);
+    l->body = json_pack("{s:s,s:s,s:i,s:s,s:I,s:o}", "what", what, "host",
+                        utf8_valid(host, strlen(host)) ? host : "?", "pid", (int)getpid(),
+                        "process", process, "since", (json_int_t)time_now(), "backups", ids);
     TRY(document_put_json(repo, l->name, KIND_MARK, l->body, STORAGE_CREATE, NULL, err));
     sigset_t all, old;
     sigfillset(&all);
@@ -105,17 +107,24 @@ void lease_release(Lease *l)
     lease_free(l);
 }
 
-typedef struct LeaseListing {
-    StrList names;
-    TimeUs now;
-} LeaseListing;
+typedef struct LeaseFound {
+    char *name;
+    TimeUs mtime;
+} LeaseFound;
+typedef VEC(LeaseFound) LeasesFound;
+
+static void leases_found_release(LeasesFound *l)
+{
+    for (size_t i = 0; i < l->n; i++)
+        free(l->at[i].name);
+    vec_release(l);
+}
 
 static ErrCode lease_found(void *arg, const RepoEntry *e, Err *err)
 {
-    LeaseListing *l = arg;
+    LeasesFound *l = arg;
     (void)err;
-    if (l->now - e->stat.mtime < LEASE_LIVE)
-        vec_push(&l->names, mem_strdup(e->name));
+    vec_push(l, (LeaseFound){mem_strdup(e->name), e->stat.mtime});
     return ERR_OK;
 }
 
@@ -129,6 +138,9 @@ static ErrCode lease_read(Repo *repo, const char *name, StrList *ret, Err *err)
         return rc;
     json_t *ids, *item;
     size_t i;
+    const char *process = json_string_value(json_object_get(body, "process"));
+    if (process && procid_is_gone(process))
+        return ERR_OK;
     TRY(json_get_array(body, "backups", &ids, err));
     json_array_foreach(ids, i, item) if (json_is_string(item))
         vec_push(ret, mem_strdup(json_string_value(item)));
@@ -137,13 +149,15 @@ static ErrCode lease_read(Repo *repo, const char *name, StrList *ret, Err *err)
 
 ErrCode lease_backups(Repo *repo, StrList *ret, Err *err)
 {
-    LeaseListing l = {.names = {0}};
-    RepoList list = {.prefix = LEASE_PREFIX, .want_stat = true, .fn = lease_found, .arg = &l};
-    TRY(repo_now(repo, &l.now, err));
-    ErrCode rc = repo_list(repo, &list, err);
-    for (size_t i = 0; i < l.names.n && rc == ERR_OK; i++)
-        rc = lease_read(repo, l.names.at[i], ret, err);
-    str_list_release(&l.names);
+    LeasesFound found AUTO(leases_found_release) = {0};
+    RepoList list = {.prefix = LEASE_PREFIX, .want_stat = true, .fn = lease_found, .arg = &found};
+    TimeUs now = 0;
+    TRY(repo_list(repo, &list, err));
+    if (found.n)
+        TRY(repo_now(repo, &now, err));
+    for (size_t i = 0; i < found.n; i++)
+        if (now - found.at[i].mtime < LEASE_LIVE)
+            TRY(lease_read(repo, found.at[i].name, ret, err));
     str_list_sort(ret);
-    return rc;
+    return ERR_OK;
 }

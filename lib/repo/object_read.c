@@ -53,8 +53,8 @@ static ErrCode footer_info(const RepoKeys *keys, const ObjectFooter *f, uint64_t
     if (!key || key->cipher != f->cipher) {
         char id[2 * KEY_ID_LEN + 1];
         return err_set(err, ERR_WRONG_KEY,
-                       "the object was written under key %s, which this "
-                       "repository does not have",
+                       "the object was written under key %s, which is not among the repository's "
+                       "keys ('pgdr init' looks for a copy of a lost one beside the backups)",
                        hex_format(f->key_id, KEY_ID_LEN, id));
     }
     *ret = (ObjectInfo){.key = key,

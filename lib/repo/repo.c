@@ -61,6 +61,11 @@ ErrCode repo_open(Storage *storage, const RepoSpec *spec, Repo **ret, Err *err)
         return err_wrap(err, "cannot open repository '%s' in '%s'", r->name, repo_url(r));
     if (!r->key) {
         err_set(err, ERR_NOT_FOUND, "there is no repository in '%s'", repo_url(r));
+        if (strstr(repo_url(r), "://"))
+            return err_hint(err,
+                            "is the url in [repo %s] right, with what stands behind the bucket? "
+                            "'pgdr init' begins a new repository in an empty place",
+                            r->name);
         return err_hint(err,
                         "is its file system mounted, and the url in [repo %s] right? 'pgdr init' "
                         "begins a new repository in an empty directory",
@@ -143,6 +148,8 @@ ErrCode repo_init(Storage *storage, const RepoSpec *spec, Repo **ret, bool *ret_
     }
     keys_keep_cipher(r, spec->cipher);
     TRY(repo_check_cipher(r, spec, err));
+    if (*ret_existed)
+        TRY(keys_put_back(r, ring, err));
     *ret = steal_ptr(&r);
     return ERR_OK;
 }

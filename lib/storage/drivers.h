@@ -42,11 +42,53 @@ typedef struct RetrySpec {
  * found ERR_EXISTS after a failed attempt compares what is there, and succeeds when it is equal. */
 Storage *storage_retry_new(Storage *inner, const RetrySpec *spec);
 
+typedef enum S3Style { S3_STYLE_HOST, S3_STYLE_PATH } S3Style;
+typedef enum S3Signature { S3_SIGNATURE_V4, S3_SIGNATURE_V2 } S3Signature;
+
+typedef struct S3Spec {
+    const char *endpoint; /* [http://|https://]HOST[:PORT]; NULL: Amazon's for the region */
+    const char *region;   /* NULL: us-east-1 */
+    const char *bucket;
+    const char *prefix; /* in front of all names, with a '/' behind it; NULL or "": none */
+    const char *key, *secret;
+    const char *token; /* of temporary credentials; NULL: none */
+    S3Style style;
+    S3Signature signature; /* v2 goes through libs3; see lib/storage/s3_v2.c for what it lacks */
+    const char *ca_file;   /* NULL: the system's authorities */
+    bool verify_tls;
+    bool unsigned_payload;  /* leave the content out of the signature; only with TLS */
+    TimeUs connect_timeout; /* 0: 10 s */
+    TimeUs stall_timeout;   /* no byte in either direction; 0: 60 s */
+    TimeUs total_timeout;   /* of one request; 0: enough for its size on a slow line */
+    const RetrySpec *retry; /* of the parts of large uploads; NULL: not again */
+} S3Spec;
+
+/*
+ * A bucket of an S3 server, or what lies in it under a prefix; the bucket must exist. Nothing is
+ * sent yet: ERR_CONFIG is a setting that cannot be right. Puts replace silently: S3 has no reliable
+ * "create only". Times are whole seconds. Names must be UTF-8.
+ */
+MUST_CHECK ErrCode storage_s3_new(Storage **ret, const S3Spec *spec, Err *err);
+
 /* At most `bytes_per_second` over all threads, puts and gets together, after a pause a quarter of
  * a second's worth at once. A put waits before it begins, a get after it ended. */
 Storage *storage_throttle_new(Storage *inner, uint64_t bytes_per_second);
 /* Before the first use. */
 void storage_throttle_set_clock(Storage *throttle, const StorageClock *clock);
+
+/*
+ * Does what will be asked for before it is asked for, so that a process that lives for a few calls
+ * waits for the longest of them and not for their sum. It must stand inside a retry: what fails in
+ * the background is done again when it is asked for, and reported only then.
+ */
+Storage *storage_ahead_new(Storage *inner);
+/*
+ * Begins to list the names with this prefix and then, when it has at most `fetch_max` bytes, to
+ * read the first of them (0: not). The next flat listing of the prefix is answered from it, once,
+ * unless something was put or removed through this storage meanwhile; reads of the object are, so
+ * it must be one that never changes. All hints come before the first call.
+ */
+void storage_ahead_list(Storage *ahead, const char *prefix, size_t fetch_max);
 
 /* --- faults, for tests --- */
 

@@ -16,9 +16,10 @@
 /* A file with a temporary name and this age belongs to nobody any more. */
 #define LEFTOVER_AGE (24 * 3600 * US_PER_SECOND)
 
+/* A symbolic link that leads to itself is no object either, as one that leads nowhere. */
 static bool is_absent(int errnum)
 {
-    return errnum == ENOENT || errnum == ENOTDIR;
+    return errnum == ENOENT || errnum == ENOTDIR || errnum == ELOOP;
 }
 
 static ErrCode not_found(const Posix *p, const char *path, const char *verb, Err *err)

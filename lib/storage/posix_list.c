@@ -179,7 +179,7 @@ static ErrCode walk_object(const Walk *w, const char *name, Err *err)
     if (w->list->want_stat) {
         struct stat st;
         if (fstatat(w->p->root, name, &st, 0) != 0) {
-            if (errno == ENOENT || errno == ENOTDIR)
+            if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP)
                 return ERR_OK;
             int errnum = errno;
             char *path AUTO(mem_freep) = posix_path(w->p, name);

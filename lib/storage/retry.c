@@ -3,13 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "lib/common/hex.h"
-#include "lib/common/log.h"
+#include "lib/storage/attempts.h"
 #include "lib/storage/source.h"
-#include "lib/storage/wait.h"
 
-/* Whoever looks at the log learns that a call hangs once it has waited this long. */
-#define WARN_AFTER (5 * US_PER_SECOND)
 #define COMPARE_LEN MIB
 
 typedef struct Retry {
@@ -17,69 +13,6 @@ typedef struct Retry {
     Storage *inner;
     RetrySpec spec;
 } Retry;
-
-/* One call, over all its attempts. */
-typedef struct Attempts {
-    const Retry *r;
-    unsigned n; /* begun since `began` */
-    TimeUs began, waited;
-    bool warned;
-} Attempts;
-
-static Attempts attempts_begin(const Retry *r)
-{
-    return (Attempts){.r = r, .n = 1, .began = wait_now(r->spec.clock)};
-}
-
-/* Full jitter: many clients that failed together do not come back together. */
-static TimeUs pause_before(const RetrySpec *spec, unsigned attempt)
-{
-    TimeUs most = MIN(spec->first_pause, spec->longest_pause);
-    for (unsigned i = 2; i < attempt && most < spec->longest_pause; i++)
-        most = MIN(most * 2, spec->longest_pause);
-    uint64_t random;
-    random_bytes(&random, sizeof(random));
-    return most > 0 ? (TimeUs)(random % (uint64_t)(most + 1)) : 0;
-}
-
-static ErrCode attempts_give_up(const Attempts *a, TimeUs elapsed, Err *err)
-{
-    char text[TIME_TEXT_LEN];
-    if (a->n > 1)
-        err_wrap(err, "gave up after %u attempts in %s", a->n, duration_format(elapsed, text));
-    return err->code;
-}
-
-/* After a failed attempt: waits and returns ERR_OK for another one, else the final error. */
-static ErrCode attempts_next(Attempts *a, Err *err)
-{
-    const RetrySpec *spec = &a->r->spec;
-    if (!err_can_retry(err->code))
-        return err->code;
-    TimeUs elapsed = wait_now(spec->clock) - a->began;
-    if (a->n >= spec->attempts || (spec->total && elapsed >= spec->total))
-        return attempts_give_up(a, elapsed, err);
-
-    TimeUs pause = pause_before(spec, ++a->n);
-    if (spec->total)
-        pause = MIN(pause, spec->total - elapsed);
-    char text[TIME_TEXT_LEN];
-    log_debug("%s: attempt %u of %u follows in %s", err->message, a->n, spec->attempts,
-              duration_format(pause, text));
-    a->waited += pause;
-    if (a->waited >= WARN_AFTER && !a->warned) {
-        a->warned = true;
-        log_line(LOG_WARN, err->hint, "still trying after %s: %s", duration_format(elapsed, text),
-                 err->message);
-    }
-    Err stop = {0};
-    if (wait_for(spec->clock, pause, &stop) != ERR_OK) {
-        err_wrap(&stop, "%s: no further attempt", err->message);
-        *err = stop;
-        return err->code;
-    }
-    return ERR_OK;
-}
 
 /* --- put --- */
 
@@ -126,7 +59,7 @@ static ErrCode retry_put(Storage *s, const char *name, const StorageSource *src,
                          StoragePutFlags flags, Err *err)
 {
     Retry *r = (Retry *)s;
-    for (Attempts a = attempts_begin(r);;) {
+    for (Attempts a = attempts_begin(&r->spec);;) {
         ErrCode rc = storage_put(r->inner, name, src, flags, err);
         if (rc == ERR_OK)
             return rc;
@@ -163,12 +96,12 @@ static ErrCode retry_list(Storage *s, const StorageList *list, Err *err)
     StorageList rest = *list;
     rest.fn = resume_entry;
     rest.arg = &resume;
-    for (Attempts a = attempts_begin(r);;) {
+    for (Attempts a = attempts_begin(&r->spec);;) {
         ErrCode rc = storage_list(r->inner, &rest, err);
         if (rc == ERR_OK || resume.refused)
             return rc;
         if (resume.further) {
-            a = attempts_begin(r);
+            a = attempts_begin(&r->spec);
             rest.after = resume.last;
             resume.further = false;
         }
@@ -180,7 +113,7 @@ static ErrCode retry_list(Storage *s, const StorageList *list, Err *err)
 
 #define REPEAT(r, call)                                                                            \
     do {                                                                                           \
-        for (Attempts a_ = attempts_begin(r);;) {                                                  \
+        for (Attempts a_ = attempts_begin(&r->spec);;) {                                           \
             if ((call) == ERR_OK)                                                                  \
                 return ERR_OK;                                                                     \
             TRY(attempts_next(&a_, err));                                                          \

@@ -148,7 +148,7 @@ subtest 'a repository of a later version' => sub {
     my $to   = temp_dir('later') . '/data';
     my $repo = $pgdr->repo;
     my ($id) = map { $_->{id} } @{ $pgdr->json('info')->{clusters}[0]{backups} };
-    for my $case (['summary', qr/no backup of 'app' .* can be read; the first one: /], ['manifest', qr/manifest/]) {
+    for my $case (['summary', qr/no backup of 'app' .* can be read; the newest, \Q$id\E: /], ['manifest', qr/manifest/]) {
         my ($name, $re) = @$case;
         my $file = "$repo/app/backups/$id/$name";
         my $was  = slurp($file);

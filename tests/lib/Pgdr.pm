@@ -54,6 +54,8 @@ sub set
         $text .= "[$name]\n" . join('', map { "$_ = $of->{$_}\n" } sort keys %$of) . "\n" if %$of;
     }
     spit($self->{file}, $text);
+    # As pgdr demands where the file holds a secret.
+    chmod 0600, $self->{file} if $text =~ /^s3-secret/m;
     return;
 }
 

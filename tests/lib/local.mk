@@ -7,13 +7,19 @@ EXTRA_DIST += \
 	tests/lib/TestRun.pm \
 	tests/lib/WalRepo.pm \
 	tests/lib/PgNode.pm \
+	tests/lib/DocPage.pm \
 	tests/lib/Pgdr.pm \
 	tests/lib/Recovery.pm \
+	tests/lib/Faults.pm \
+	tests/lib/Rgw.pm \
+	tests/lib/S3Proxy.pm \
 	tests/lib/cache-dir \
 	tests/lib/get-deb \
 	tests/lib/get-pg \
 	tests/lib/get-pgbackrest \
 	tests/lib/host.sh \
+	tests/lib/rgw \
+	tests/lib/s3-proxy \
 	tests/lib/run-test \
 	tests/integration
 
@@ -23,12 +29,13 @@ check-integration: all
 	$(top_srcdir)/tests/run --build=$(abs_top_builddir) --only=integration
 
 # Called by tests/run with STAGE.
-stage-tests: all tests/fault/libfault.so tests/fault/libclock.so
+stage-tests: all tests/fault/libfault.so tests/fault/libclock.so $(STAGED_TESTS)
 	test -n "$(STAGE)"
 	$(MAKE) $(AM_MAKEFLAGS) install DESTDIR="$(STAGE)/root"
 	echo "$(STAGE)/root$(bindir)/pgdr" >"$(STAGE)/program"
-	cp tests/fault/libfault.so tests/fault/libclock.so "$(STAGE)/"
+	cp tests/fault/libfault.so tests/fault/libclock.so $(STAGED_TESTS) "$(STAGE)/"
 	$(MKDIR_P) "$(STAGE)/source/lib/common"
 	cp $(srcdir)/lib/common/errcodes.def "$(STAGE)/source/lib/common/"
+	cp $(srcdir)/README.md "$(STAGE)/source/"
 	for dir in conf docs tests; do cp -R "$(srcdir)/$$dir" "$(STAGE)/source/$$dir" || exit 1; done
 	chmod -R go+rX "$(STAGE)/root" "$(STAGE)/source" "$(STAGE)"/*.so

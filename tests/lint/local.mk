@@ -5,6 +5,7 @@ LINT_TESTS = \
 	tests/lint/headers \
 	tests/lint/fresh \
 	tests/lint/words \
+	tests/lint/docs \
 	tests/lint/format \
 	tests/lint/linkage
 

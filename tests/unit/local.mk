@@ -12,6 +12,7 @@ UNIT_TESTS = \
 	tests/unit/test_pg_record \
 	tests/unit/test_pg_segment \
 	tests/unit/test_pg_wal \
+	tests/unit/test_procid \
 	tests/unit/test_keys
 
 check_PROGRAMS += $(UNIT_TESTS)
@@ -21,6 +22,10 @@ UNIT_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_test_common_SOURCES = tests/unit/test_common.c tests/unit/unit.h
 tests_unit_test_common_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_common_LDADD = $(COMMON_LIBS) $(CMOCKA_LIBS)
+
+tests_unit_test_procid_SOURCES = tests/unit/test_procid.c tests/unit/unit.h
+tests_unit_test_procid_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_procid_LDADD = $(COMMON_LIBS) $(CMOCKA_LIBS)
 
 tests_unit_test_cli_options_SOURCES = tests/unit/test_cli_options.c tests/unit/unit.h
 tests_unit_test_cli_options_CFLAGS = $(UNIT_CFLAGS)
