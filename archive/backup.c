@@ -369,7 +369,7 @@ static ErrCode backup_commit(Backup *b, Err *err)
     if (rc == ERR_OK)
         rc = cancel_check(err);
     if (rc == ERR_OK)
-        rc = backup_publish(b->repo, &b->summary, &b->packs, b->spec->grace, err);
+        rc = backup_publish(b->repo, &b->summary, &b->packs, b->spec->grace, STORAGE_CREATE, err);
     if (rc != ERR_OK)
         backup_withdraw(b->repo, b->id);
     return rc;

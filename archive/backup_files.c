@@ -88,11 +88,6 @@ static BackupFile *walk_add(Walk *w, const char *path, const struct stat *st, Fi
 
 static ErrCode walk_directory(Walk *w, const char *path, int depth, Err *err);
 
-static bool is_tablespace_entry(const char *path)
-{
-    return strncmp(path, "pg_tblspc/", 10) == 0 && !strchr(path + 10, '/');
-}
-
 /* Inside a tablespace only this version's directory belongs to the cluster. */
 static bool is_other_version(const Walk *w, const char *path)
 {
@@ -106,8 +101,8 @@ static bool is_other_version(const Walk *w, const char *path)
     return strcmp(slash + 1, own) != 0;
 }
 
-static ErrCode walk_tablespace(Walk *w, const char *path, const char *full, const struct stat *link,
-                               int depth, Err *err)
+static ErrCode walk_tablespace(Walk *w, const char *path, uint32_t oid, const char *full,
+                               const struct stat *link, int depth, Err *err)
 {
     char target[4096];
     ssize_t n = readlink(full, target, sizeof(target) - 1);
@@ -116,8 +111,7 @@ static ErrCode walk_tablespace(Walk *w, const char *path, const char *full, cons
     target[n] = '\0';
     BackupFile *f = walk_add(w, path, link, FILE_LINK);
     f->link = arena_strndup(&w->list->arena, target, (size_t)n);
-    vec_push(&w->list->tablespaces, (Tablespace){.oid = (uint32_t)strtoul(path + 10, NULL, 10),
-                                                 .path = mem_strdup(target)});
+    vec_push(&w->list->tablespaces, (Tablespace){.oid = oid, .path = mem_strdup(target)});
     return walk_directory(w, path, depth + 1, err);
 }
 
@@ -141,8 +135,10 @@ static ErrCode walk_entry(Walk *w, const char *path, int depth, Err *err)
     DataRule rule = data_rule(path, S_ISDIR(real->st_mode));
     if (rule == DATA_SKIP || strcmp(path, "global/pg_control") == 0 || is_other_version(w, path))
         return ERR_OK;
-    if (is_link && is_tablespace_entry(path) && S_ISDIR(real->st_mode))
-        return walk_tablespace(w, path, full, &st, depth, err);
+    uint32_t oid;
+    bool is_tablespace = tablespace_entry_parse(path, &oid) && S_ISDIR(real->st_mode);
+    if (is_link && is_tablespace)
+        return walk_tablespace(w, path, oid, full, &st, depth, err);
     if (S_ISREG(real->st_mode)) {
         walk_add(w, path, real, FILE_REGULAR);
         return ERR_OK;
@@ -152,9 +148,8 @@ static ErrCode walk_entry(Walk *w, const char *path, int depth, Err *err)
         return ERR_OK;
     }
     walk_add(w, path, real, FILE_DIRECTORY);
-    if (is_tablespace_entry(path))
-        vec_push(&w->list->tablespaces, (Tablespace){.oid = (uint32_t)strtoul(path + 10, NULL, 10),
-                                                     .path = mem_strdup("")});
+    if (is_tablespace)
+        vec_push(&w->list->tablespaces, (Tablespace){.oid = oid, .path = mem_strdup("")});
     return rule == DATA_EMPTY_DIR ? ERR_OK : walk_directory(w, path, depth + 1, err);
 }
 

@@ -13,12 +13,33 @@ static bool is_ready(const char *wal_dir, const char *file)
     return access(ready, F_OK) == 0;
 }
 
+/*
+ * Whether the server left the segment's timeline before the segment was full. A standby that comes
+ * to another timeline while it receives a segment leaves it as it is; when it has become a primary
+ * it gives it out for archiving, as if it were finished.
+ */
+static bool was_left(const WalFile *f, const char *wal_dir, const PgControl *control)
+{
+    TimelinePath path = {0};
+    Err why = {0};
+    bool left = false;
+    if (f->name.tli >= control->checkpoint_tli)
+        return false;
+    if (wal_local_path(wal_dir, control->checkpoint_tli, &path, &why) == ERR_OK) {
+        const TimelineStep *step = timeline_step(&path, f->name.tli);
+        Lsn end = wal_segment_start(f->name.segno, f->seg_size) + f->seg_size;
+        left = step && step->until && step->until < end;
+    }
+    vec_release(&path);
+    return left;
+}
+
 static ErrCode push_refuse_unfinished(const WalFile *f, const char *wal_dir,
                                       const PgControl *control, Err *err)
 {
     if (f->name.kind != WAL_NAME_SEGMENT || f->check.complete ||
         control->state == PG_STATE_IN_ARCHIVE_RECOVERY ||
-        control->state == PG_STATE_SHUTDOWNED_IN_RECOVERY)
+        control->state == PG_STATE_SHUTDOWNED_IN_RECOVERY || was_left(f, wal_dir, control))
         return ERR_OK;
     err_set(err, ERR_DAMAGED, "segment %s is not whole: %s", f->file, f->check.why);
     if (!is_ready(wal_dir, f->file))
@@ -66,7 +87,10 @@ ErrCode wal_push(const WalPushSpec *spec, Err *err)
                         .control = &control,
                         .level = spec->level,
                         .threads = spec->threads};
-    TRY(wal_file_load(&load, &f, err));
+    if (wal_file_load(&load, &f, err) != ERR_OK)
+        return err->code != ERR_NOT_FOUND ? err->code
+                                          : err_hint(err, "archive_command gives %%p, a path that "
+                                                          "begins in the data directory");
     TRY(push_refuse_unfinished(&f, wal_dir, &control, err));
 
     ErrCode rc = ERR_OK;

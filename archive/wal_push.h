@@ -18,8 +18,9 @@ typedef struct WalPushSpec {
 
 /*
  * Pushes one file to all repositories; all are tried before the first failure is reported. An
- * unfinished segment from a server in recovery is kept as a tail object; from any other server it
- * is refused as damaged, since PostgreSQL archives only what it has finished.
+ * unfinished segment from a server in recovery, or of a timeline that the server left in it, is
+ * kept as a tail object; any other is refused as damaged, since PostgreSQL archives only what it
+ * has finished.
  */
 MUST_CHECK ErrCode wal_push(const WalPushSpec *spec, Err *err);
 

@@ -80,8 +80,7 @@ static ErrCode file_bytes(const char *path, size_t limit, unsigned threads, WalF
                         err);
 }
 
-/* The path of a timeline, from the history file beside the segment. */
-static ErrCode local_history(const char *wal_dir, uint32_t tli, TimelinePath *ret, Err *err)
+ErrCode wal_local_path(const char *wal_dir, uint32_t tli, TimelinePath *ret, Err *err)
 {
     char name[WAL_NAME_MAX];
     Buf text AUTO(buf_release) = {0};
@@ -98,7 +97,7 @@ static ErrCode check_timeline(const WalFileSpec *spec, const WalFile *f, Err *er
         return ERR_OK;
     TimelinePath path = {0};
     Err why = {0};
-    ErrCode rc = local_history(spec->wal_dir, f->name.tli, &path, &why);
+    ErrCode rc = wal_local_path(spec->wal_dir, f->name.tli, &path, &why);
     bool ancestor = rc == ERR_OK && timeline_step(&path, in_page) != NULL;
     vec_release(&path);
     if (ancestor)
@@ -230,6 +229,13 @@ ErrCode wal_file_load(const WalFileSpec *spec, WalFile *ret, Err *err)
 static void tli_text(uint32_t tli, char out[9])
 {
     snprintf(out, 9, "%08X", tli);
+}
+
+char *wal_frozen_prefix(const WalStore *store, uint32_t tli)
+{
+    char tli8[9];
+    tli_text(tli, tli8);
+    return timeline_marks_prefix(store, tli8, FROZEN "-");
 }
 
 ErrCode wal_check_frozen(WalStore *store, uint32_t tli, uint64_t segno, Err *err)

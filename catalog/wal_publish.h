@@ -12,6 +12,7 @@
 
 #include "catalog/wal_index.h"
 #include "lib/pg/control.h"
+#include "lib/pg/timeline.h"
 #include "lib/pg/wal_name.h"
 #include "lib/repo/wal_object.h"
 
@@ -45,6 +46,9 @@ typedef struct WalFile {
 MUST_CHECK ErrCode wal_file_load(const WalFileSpec *spec, WalFile *ret, Err *err);
 void wal_file_release(WalFile *f);
 
+/* The path of a timeline, from the history file in a server's pg_wal. */
+MUST_CHECK ErrCode wal_local_path(const char *wal_dir, uint32_t tli, TimelinePath *ret, Err *err);
+
 typedef enum WalStored {
     WAL_STORED,       /* written now */
     WAL_STORED_AGAIN, /* the same content was there already, and is whole */
@@ -63,6 +67,8 @@ MUST_CHECK ErrCode wal_file_store(WalStore *store, const WalFile *f, WalStored *
 /* Keeps a file that must not become part of its timeline, under orphan/. */
 MUST_CHECK ErrCode wal_file_store_orphan(WalStore *store, const WalFile *f, Err *err);
 
+/* What begins the names that wal_check_frozen() lists; the caller frees. */
+char *wal_frozen_prefix(const WalStore *store, uint32_t tli);
 /* ERR_CONFLICT, saying what to do, when the timeline is frozen at or before `segno`. */
 MUST_CHECK ErrCode wal_check_frozen(WalStore *store, uint32_t tli, uint64_t segno, Err *err);
 

@@ -253,9 +253,21 @@ void cli_explain(Err *err)
              pw ? pw->pw_name : "a user without a name");
 }
 
-int cli_doubt_status(void)
+/* A history file is the only thing that PostgreSQL asks for after it has removed its signal files.
+ */
+static bool history_asked(const Cli *cli)
 {
-    return access("standby.signal", F_OK) == 0 ? 1 : EXIT_DOUBT;
+    const char *file = cli->parsed.words.n ? cli->parsed.words.at[0] : "";
+    size_t len = strlen(file), suffix = strlen(".history");
+    return cli->id == CMD_ARCHIVE_GET && len > suffix &&
+           strcmp(file + len - suffix, ".history") == 0;
+}
+
+bool cli_asker_goes_on(const Cli *cli)
+{
+    if (access("standby.signal", F_OK) == 0)
+        return true;
+    return history_asked(cli) && access("recovery.signal", F_OK) != 0;
 }
 
 bool cli_in_recovery(void)
@@ -268,7 +280,7 @@ static int exit_status(const Cli *cli, ErrCode rc)
     if (cli->status >= 0)
         return cli->status;
     if (rc != ERR_OK && cli->id < CMD_COUNT && commands[cli->id].needs & FAILS_IN_DOUBT)
-        return cli_doubt_status();
+        return cli_asker_goes_on(cli) ? 1 : EXIT_DOUBT;
     return err_exit_status(rc);
 }
 

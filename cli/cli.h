@@ -23,6 +23,12 @@
 #include "lib/common/log.h"
 #include "lib/common/progress.h"
 
+/* See cli/ahead.h. */
+typedef struct CliHint {
+    char *prefix; /* of names in the repository */
+    size_t fetch_max;
+} CliHint;
+
 typedef struct Cli {
     CommandId id;
     const Command *command;
@@ -33,6 +39,9 @@ typedef struct Cli {
     int status;        /* exit status when it is not to be the one of the error; -1 otherwise */
     Args parsed;       /* this and the settings are read through the accessors */
     Settings *settings;
+    VEC(CliHint) ahead;
+    /* One a repository, or NULL; cli_end_ahead() frees those that nobody took. */
+    VEC(struct Storage *) opened;
 } Cli;
 
 /* Every command of the table. */
@@ -88,13 +97,19 @@ void cli_explain(Err *err);
 
 /*
  * The exit status of restore_command when it cannot be sure: PostgreSQL takes 1 to 125 for "this
- * WAL does not exist" and ends recovery, so it is above that; but on a standby, which asks again
- * and would stop at such a status, it is 1. Looks for standby.signal in the current directory,
- * which is the data directory then. main() uses it for every failure of a command that
- * FAILS_IN_DOUBT and did not set cli->status.
+ * WAL does not exist" and ends recovery, so it is above that. main() uses it for every failure of a
+ * command that FAILS_IN_DOUBT and did not set cli->status. But where the asking server must go on,
+ * it is 1: that is true of
+ *
+ *  - a standby, which asks again, and which a status above 125 would stop;
+ *  - a server that has just ended its recovery. It has removed its signal files, but not begun its
+ *    new timeline yet, and asks for the history of the one that it leaves, which lies in its pg_wal
+ *    as well. Stopped here it would open on the old timeline when it is started again.
+ *
+ * Looks for the signal files in the current directory, which is the data directory then.
  */
 #define EXIT_DOUBT 254
-int cli_doubt_status(void);
+bool cli_asker_goes_on(const Cli *cli);
 /* Whether a server in recovery started this: the current directory has its signal file. */
 bool cli_in_recovery(void);
 

@@ -367,7 +367,7 @@ static ErrCode carry_out(Cli *cli, const RestoreSpec *spec, const RestorePlan *p
     char size[TIME_TEXT_LEN], took[TIME_TEXT_LEN];
     TRY(ask(cli, spec, plan, err));
     cli_progress_begin(cli);
-    ErrCode rc = restore_run(spec, plan, cli_jobs(cli), &cli->progress, &r, err);
+    ErrCode rc = restore_run(spec, plan, cli_read_jobs(cli), &cli->progress, &r, err);
     cli_progress_end(cli);
     if (rc != ERR_OK) {
         hint_begun(spec, err);

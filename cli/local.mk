@@ -24,6 +24,7 @@ CLI_LIBS = cli/libcli.a $(COMMON_LIBS) $(INIH_LIBS)
 
 bin_PROGRAMS += pgdr
 pgdr_SOURCES = \
+	cli/ahead.c cli/ahead.h \
 	cli/cluster.c cli/cluster.h \
 	cli/cmd_archive.c \
 	cli/cmd_backup.c \

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include "cli/ahead.h"
 #include "cli/passphrase.h"
 #include "cli/s3.h"
 #include "lib/storage/drivers.h"
@@ -11,8 +12,8 @@ static const RetrySpec retries = {.attempts = 6,
                                   .first_pause = US_PER_SECOND / 4,
                                   .longest_pause = 10 * US_PER_SECOND,
                                   .total = 60 * US_PER_SECOND};
-/* A standby asks again by itself; it must not be kept from being promoted, when it asks four times
- * in a row. */
+/* A standby asks again by itself; and it must not be kept from being promoted, when it asks four
+ * times in a row, and once more. */
 static const RetrySpec retries_of_standby = {.attempts = 3,
                                              .first_pause = US_PER_SECOND / 4,
                                              .longest_pause = US_PER_SECOND,
@@ -39,12 +40,13 @@ static RetrySpec retries_of_s3(const Cli *cli, bool standby)
 ErrCode cli_storage_open(const Cli *cli, size_t i, bool create, Storage **ret, Err *err)
 {
     const char *url = opt_repo_text(cli, i, OPT_URL);
-    bool standby = cli->id == CMD_ARCHIVE_GET && access("standby.signal", F_OK) == 0;
+    bool standby = cli->id == CMD_ARCHIVE_GET && cli_asker_goes_on(cli);
     RetrySpec again = standby ? retries_of_standby : retries;
     Storage *s = NULL;
     if (cli_is_s3(url)) {
         again = retries_of_s3(cli, standby);
         TRY(cli_s3_open(cli, i, &again, standby, &s, err));
+        s = cli_ask_ahead(cli, s);
     } else {
         TRY(storage_posix_new(&s, url, create, err));
     }
@@ -63,7 +65,7 @@ RepoSpec cli_repo_spec(const Cli *cli, size_t i, const char *cluster)
                                                                             : CIPHER_AES_256_GCM};
 }
 
-ErrCode cli_repo_open(const Cli *cli, size_t i, const char *cluster, Repo **ret, Err *err)
+ErrCode cli_repo_open(Cli *cli, size_t i, const char *cluster, Repo **ret, Err *err)
 {
     Passphrase passphrase AUTO(passphrase_release) = {.text = NULL};
     Storage *storage;
@@ -71,19 +73,31 @@ ErrCode cli_repo_open(const Cli *cli, size_t i, const char *cluster, Repo **ret,
     TRY(passphrase_of_repo(cli, i, &passphrase, err));
     KeySecret secret = passphrase_secret(&passphrase);
     spec.secret = passphrase_given(&passphrase) ? &secret : NULL;
-    TRY(cli_storage_open(cli, i, false, &storage, err));
+    if (!(storage = cli_take_opened(cli, i)))
+        TRY(cli_storage_open(cli, i, false, &storage, err));
     return repo_open(storage, &spec, ret, err);
 }
 
 static ErrCode source_open(void *arg, unsigned i, Repo **ret, Err *err)
 {
-    const Cli *cli = arg;
+    Cli *cli = arg;
     return cli_repo_open(cli, i, opt_cluster(cli), ret, err);
 }
 
 RepoSource cli_repo_source(Cli *cli)
 {
     return (RepoSource){.n = (unsigned)opt_repos(cli), .open = source_open, .arg = cli};
+}
+
+#define NETWORK_JOBS 8
+
+unsigned cli_read_jobs(const Cli *cli)
+{
+    unsigned jobs = cli_jobs(cli);
+    for (size_t i = 0; i < opt_repos(cli) && !opt_given(cli, OPT_JOBS); i++)
+        if (cli_is_s3(opt_repo_text(cli, i, OPT_URL)))
+            jobs = MAX(jobs, NETWORK_JOBS);
+    return jobs;
 }
 
 unsigned cli_jobs(const Cli *cli)

@@ -3,5 +3,7 @@ EXTRA_DIST += \
 	docs/coding.md \
 	docs/encryption.md \
 	docs/repository-format.md \
+	docs/rescue.py \
+	docs/s3.md \
 	docs/several-repositories.md \
 	docs/testing.md

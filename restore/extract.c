@@ -15,7 +15,9 @@
 
 #define RANGE_RAW (128 * MIB) /* of one file, for one worker */
 #define WRITE_SIZE (1 * MIB)
-#define READER_MEMORY (24 * MIB) /* of one worker, for stored bytes */
+/* For stored bytes: of one worker, and of all. */
+#define READER_MEMORY (24 * MIB)
+#define READERS_MEMORY (96 * MIB)
 #define TABLES_MEMORY (48 * MIB)
 #define BATCH_FILES 256
 #define BATCH_RAW (8 * MIB)
@@ -107,7 +109,8 @@ static void *worker_new(void *shared)
 {
     ExtractWorker *w = NEW(ExtractWorker);
     w->x = shared;
-    w->reader = page_reader_new(w->x->spec->repo, w->x->tables, READER_MEMORY);
+    w->reader = page_reader_new(w->x->spec->repo, w->x->tables,
+                                MIN(READER_MEMORY, READERS_MEMORY / w->x->spec->jobs));
     w->buf = mem_aligned(FILE_WRITER_ALIGN, WRITE_SIZE);
     w->disk = w->x->spec->delta ? mem_aligned(FILE_WRITER_ALIGN, WRITE_SIZE) : NULL;
     return w;

@@ -125,8 +125,10 @@ ErrCode target_dir_look(const char *dir, TargetDirState *ret, Err *err)
         *ret = TARGET_DIR_ABSENT;
         return ERR_OK;
     }
-    if (!S_ISDIR(st.st_mode))
-        return err_set(err, ERR_REFUSED, "'%s' is not a directory", dir);
+    if (!S_ISDIR(st.st_mode)) {
+        err_set(err, ERR_REFUSED, "'%s' is not a directory", dir);
+        return err_hint(err, "choose an empty directory with --to, or one that does not exist");
+    }
     TRY(dir_is_free(dir, &is_free, err));
     if (is_free) {
         *ret = TARGET_DIR_EMPTY;

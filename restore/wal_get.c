@@ -34,10 +34,21 @@ typedef struct Question {
     unsigned n;
 } Question;
 
+static bool has_file(const char *data_dir, const char *name)
+{
+    char *path AUTO(mem_freep) = path_join(data_dir, name);
+    return access(path, F_OK) == 0;
+}
+
 bool wal_get_standby_mode(const char *data_dir)
 {
-    char *path AUTO(mem_freep) = path_join(data_dir, "standby.signal");
-    return access(path, F_OK) == 0;
+    return has_file(data_dir, "standby.signal");
+}
+
+/* Its doubts stop it; without any signal file it asks for a history when it has ended recovery. */
+static bool one_shot(const char *data_dir)
+{
+    return !wal_get_standby_mode(data_dir) && has_file(data_dir, "recovery.signal");
 }
 
 /* --- handing over --- */
@@ -431,7 +442,7 @@ static bool recall_history(const Question *q, const Err *err)
     Buf text AUTO(buf_release) = {0};
     Err why = {0};
     char *dir AUTO(mem_freep) = spool_directory(q);
-    if (!dir || q->name.kind != WAL_NAME_HISTORY || !wal_get_standby_mode(q->spec->data_dir))
+    if (!dir || q->name.kind != WAL_NAME_HISTORY || one_shot(q->spec->data_dir))
         return false;
     if (history_spool_read(dir, q->spec->file, &text, &why) != ERR_OK ||
         hand_over(q, &text, &why) != ERR_OK)
@@ -530,6 +541,9 @@ ErrCode wal_get(const WalGetSpec *spec, WalGetAnswer *ret, Err *err)
     q.start = wal_segment_start(q.name.segno, q.control.wal_segment_size);
     if (q.name.kind == WAL_NAME_OTHER)
         return err_set(err, ERR_USAGE, "'%s' is not the name of a WAL file", spec->file);
+    /* The first timeline has no history; PostgreSQL asks for it when it leaves that timeline. */
+    if (q.name.kind == WAL_NAME_HISTORY && q.name.tli <= 1)
+        return ERR_OK;
     sources_open(&q);
     ErrCode rc = q.name.kind == WAL_NAME_SEGMENT ? ask_for_segment(&q, ret, err)
                                                  : ask_for_other(&q, ret, err);

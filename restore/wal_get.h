@@ -37,8 +37,9 @@ typedef struct WalGetSpec {
  * Every error means doubt. But of a segment wholly behind `target_end` nothing is needed:
  * PostgreSQL 15 and later read ahead and ask for it all the same, and a hole or damage there is
  * "absent" and no reason to stop before the target. (A server that did not reach its target does
- * not open.) A doubt about a .history file of a standby is answered from what the spool remembers:
- * a promotion that is told "absent" would take a timeline that is taken.
+ * not open.) A doubt about a .history file, but in one-shot recovery, is answered from what the
+ * spool remembers: a promotion that is told "absent" would take a timeline that is taken, and
+ * afterwards, when it has removed standby.signal, it needs the history of the timeline it leaves.
  */
 MUST_CHECK ErrCode wal_get(const WalGetSpec *spec, WalGetAnswer *ret, Err *err);
 

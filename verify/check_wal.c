@@ -18,14 +18,19 @@ typedef struct WalChecker {
     NameSet checked; /* files whose content was read: paths share their beginnings */
 } WalChecker;
 
+/* Whose WAL is in the store: a system that was given another segment size begins its names anew. */
+static bool is_of_system(const WalChecker *w, const BackupSummary *b)
+{
+    return b->system_id == w->store.system_id && b->wal_segment_size == w->store.seg_size;
+}
+
 /* Backups on the path whose own WAL holds the segment. */
 static void needing(const WalChecker *w, const TimelinePath *path, uint64_t segno, StrList *ret)
 {
     const uint32_t size = w->store.seg_size;
     for (size_t i = 0; i < w->c->backups.n; i++) {
         const BackupSummary *b = w->c->backups.at[i].summary;
-        if (b->system_id == w->store.system_id &&
-            timeline_contains(path, b->timeline, b->stop_lsn) &&
+        if (is_of_system(w, b) && timeline_contains(path, b->timeline, b->stop_lsn) &&
             segno >= wal_segno(b->start_lsn, size) && segno <= wal_segno_before(b->stop_lsn, size))
             vec_push(ret, mem_strdup(b->id));
     }
@@ -115,8 +120,8 @@ static uint64_t next_backup_segment(const WalChecker *w, const TimelinePath *pat
     for (size_t i = 0; i < w->c->backups.n; i++) {
         const BackupSummary *b = w->c->backups.at[i].summary;
         uint64_t first = wal_segno(b->start_lsn, w->store.seg_size);
-        if (b->system_id == w->store.system_id &&
-            timeline_contains(path, b->timeline, b->stop_lsn) && first > segno && first < next)
+        if (is_of_system(w, b) && timeline_contains(path, b->timeline, b->stop_lsn) &&
+            first > segno && first < next)
             next = first;
     }
     return next;

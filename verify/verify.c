@@ -158,9 +158,11 @@ static ErrCode load_lists(Checker *c, Err *err)
         vec_push(&c->backups, b);
     }
     c->result.backups = c->backups.n;
-    if (spec->backup_id && !c->backups.n)
-        return err_set(err, ERR_NOT_FOUND, "there is no backup '%s' of '%s' in '%s'",
-                       spec->backup_id, c->repo->cluster, repo_url(c->repo));
+    if (spec->backup_id && !c->backups.n) {
+        err_set(err, ERR_NOT_FOUND, "there is no backup '%s' of '%s' in '%s'", spec->backup_id,
+                c->repo->cluster, repo_url(c->repo));
+        return err_hint(err, "'pgdr info' lists what there is");
+    }
     return ERR_OK;
 }
 

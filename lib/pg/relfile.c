@@ -84,6 +84,12 @@ bool relfile_parse(const char *path, RelFile *ret)
     return true;
 }
 
+bool tablespace_entry_parse(const char *path, uint32_t *ret_oid)
+{
+    const char *s = path;
+    return skip(&s, "pg_tblspc/") && parse_oid(&s, ret_oid) && *s == '\0';
+}
+
 /* Emptied or made anew whenever a server starts or recovers; pg_wal comes from the repository. */
 static const char *const empty_dirs[] = {
     "pg_wal",    "pg_replslot",  "pg_dynshmem", "pg_notify",

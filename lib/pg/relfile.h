@@ -20,6 +20,9 @@ typedef struct RelFile {
  * pg_tblspc/16400/PG_15_202209061/5/16401. False when it is no relation file. */
 bool relfile_parse(const char *path, RelFile *ret);
 
+/* A tablespace's own entry, "pg_tblspc/<oid>": a link, or a directory when it was made in place. */
+bool tablespace_entry_parse(const char *path, uint32_t *ret_oid);
+
 typedef enum DataRule {
     DATA_COPY,      /* belongs into a backup */
     DATA_EMPTY_DIR, /* the directory itself, but nothing below (pg_wal, pg_replslot, …) */

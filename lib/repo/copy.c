@@ -483,9 +483,8 @@ static ErrCode commit_copy(Copy *c, const char *backup_id, BackupSummary *summar
     TRY(put_packs(c, backup_id, &packs, &summary->packs, err));
     TRY(put_head(c, backup_id, &summary->manifest, err));
     summary->stored = packs_list_stored(&packs) + summary->packs.size + summary->manifest.size;
-    if (existed)
-        return summary_put(to, summary, STORAGE_OVERWRITE, err);
-    return backup_publish(to, summary, &packs, c->spec->grace, err);
+    return backup_publish(to, summary, &packs, c->spec->grace,
+                          existed ? STORAGE_OVERWRITE : STORAGE_CREATE, err);
 }
 
 static ErrCode copy_all(Copy *c, const char *backup_id, bool existed, Err *err)

@@ -107,17 +107,24 @@ void lease_release(Lease *l)
     lease_free(l);
 }
 
-typedef struct LeaseListing {
-    StrList names;
-    TimeUs now;
-} LeaseListing;
+typedef struct LeaseFound {
+    char *name;
+    TimeUs mtime;
+} LeaseFound;
+typedef VEC(LeaseFound) LeasesFound;
+
+static void leases_found_release(LeasesFound *l)
+{
+    for (size_t i = 0; i < l->n; i++)
+        free(l->at[i].name);
+    vec_release(l);
+}
 
 static ErrCode lease_found(void *arg, const RepoEntry *e, Err *err)
 {
-    LeaseListing *l = arg;
+    LeasesFound *l = arg;
     (void)err;
-    if (l->now - e->stat.mtime < LEASE_LIVE)
-        vec_push(&l->names, mem_strdup(e->name));
+    vec_push(l, (LeaseFound){mem_strdup(e->name), e->stat.mtime});
     return ERR_OK;
 }
 
@@ -140,22 +147,31 @@ static ErrCode lease_read(Repo *repo, const char *name, StrList *ret, Err *err)
     return ERR_OK;
 }
 
+/* Where nothing can be written the storage does not tell the time; leases are a courtesy. */
+static ErrCode now_for_leases(Repo *repo, TimeUs *ret, Err *err)
+{
+    Err why = {0};
+    ErrCode rc = repo_now(repo, ret, &why);
+    if (rc == ERR_ACCESS || rc == ERR_NO_SPACE || rc == ERR_IO) {
+        *ret = time_now();
+        rc = ERR_OK;
+    }
+    if (rc != ERR_OK)
+        *err = why;
+    return rc;
+}
+
 ErrCode lease_backups(Repo *repo, StrList *ret, Err *err)
 {
-    LeaseListing l = {.names = {0}};
-    RepoList list = {.prefix = LEASE_PREFIX, .want_stat = true, .fn = lease_found, .arg = &l};
-    /* Where nothing can be written the storage does not tell the time; leases are a courtesy. */
-    ErrCode rc = repo_now(repo, &l.now, err);
-    if (rc == ERR_ACCESS || rc == ERR_NO_SPACE || rc == ERR_IO) {
-        l.now = time_now();
-        *err = (Err){0};
-    } else if (rc != ERR_OK) {
-        return rc;
-    }
-    rc = repo_list(repo, &list, err);
-    for (size_t i = 0; i < l.names.n && rc == ERR_OK; i++)
-        rc = lease_read(repo, l.names.at[i], ret, err);
-    str_list_release(&l.names);
+    LeasesFound found AUTO(leases_found_release) = {0};
+    RepoList list = {.prefix = LEASE_PREFIX, .want_stat = true, .fn = lease_found, .arg = &found};
+    TimeUs now = 0;
+    TRY(repo_list(repo, &list, err));
+    if (found.n)
+        TRY(now_for_leases(repo, &now, err));
+    for (size_t i = 0; i < found.n; i++)
+        if (now - found.at[i].mtime < LEASE_LIVE)
+            TRY(lease_read(repo, found.at[i].name, ret, err));
     str_list_sort(ret);
-    return rc;
+    return ERR_OK;
 }

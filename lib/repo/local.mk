@@ -2,7 +2,7 @@ noinst_LIBRARIES += lib/repo/librepo.a
 lib_repo_librepo_a_SOURCES = \
 	lib/repo/copy.c lib/repo/copy.h \
 	lib/repo/document.c \
-	lib/repo/expire.c \
+	lib/repo/expire.c lib/repo/expire.h \
 	lib/repo/file_map.c lib/repo/file_map.h \
 	lib/repo/format.h \
 	lib/repo/key.c lib/repo/key.h \
@@ -26,7 +26,9 @@ lib_repo_librepo_a_SOURCES = \
 	lib/repo/repo.c lib/repo/repo.h \
 	lib/repo/seal.c lib/repo/seal.h \
 	lib/repo/summary.c lib/repo/summary.h \
+	lib/repo/sweep.c \
 	lib/repo/trash.c lib/repo/trash.h \
+	lib/repo/undelete.c \
 	lib/repo/wal_object.c lib/repo/wal_object.h \
 	lib/repo/wal_store.c lib/repo/wal_store.h \
 	lib/repo/wal_tail.c lib/repo/wal_tail.h

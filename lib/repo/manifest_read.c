@@ -427,18 +427,47 @@ static bool path_safe(const char *path)
     return true;
 }
 
+static ErrCode entry_kind(const json_t *j, FileKind *ret, Err *err)
+{
+    json_t *kind = json_object_get(j, "k");
+    const char *text = json_string_value(kind);
+    if (!kind)
+        *ret = FILE_REGULAR;
+    else if (text && strcmp(text, "d") == 0)
+        *ret = FILE_DIRECTORY;
+    else if (text && strcmp(text, "l") == 0)
+        *ret = FILE_LINK;
+    else
+        return err_set(err, ERR_DAMAGED, "\"k\" is damaged");
+    return ERR_OK;
+}
+
+/* Through a link in any other place files could be written outside of the data directory. */
+static ErrCode entry_link(const ManifestHeader *h, const FileEntry *e, Err *err)
+{
+    if (!e->link)
+        return err_set(err, ERR_DAMAGED, "the link '%s' has no target", e->path);
+    for (size_t i = 0; i < h->tablespaces.n; i++) {
+        char path[32];
+        snprintf(path, sizeof(path), "pg_tblspc/%u", h->tablespaces.at[i].oid);
+        if (strcmp(path, e->path) == 0 && strcmp(h->tablespaces.at[i].path, e->link) == 0)
+            return ERR_OK;
+    }
+    return err_set(err, ERR_DAMAGED, "the link '%s' is not one of a tablespace", e->path);
+}
+
 static ErrCode entry_parse(ManifestReader *r, const json_t *j, FileEntry *e, Err *err)
 {
-    const char *kind = json_string_value(json_object_get(j, "k"));
-    *e = (FileEntry){.kind = !kind ? FILE_REGULAR : kind[0] == 'd' ? FILE_DIRECTORY : FILE_LINK};
+    *e = (FileEntry){0};
+    TRY(entry_kind(j, &e->kind, err));
     TRY(get_bytes(j, "p", &r->decoded[0], &e->path, err));
     if (!e->path || !path_safe(e->path))
         return err_set(err, ERR_DAMAGED, "a path that does not lie in the data directory");
     if (r->last_path && strcmp(r->last_path, e->path) >= 0)
         return err_set(err, ERR_DAMAGED, "'%s' is out of order", e->path);
     TRY(get_bytes(j, "to", &r->decoded[1], &e->link, err));
-    if (e->kind == FILE_LINK && !e->link)
-        return err_set(err, ERR_DAMAGED, "the link '%s' has no target", e->path);
+    if (e->kind == FILE_LINK)
+        TRY(entry_link(&r->header, e, err));
     if (e->kind == FILE_REGULAR) {
         int64_t size;
         TRY(json_get_number(j, "s", 0, FILE_SIZE_MAX, &size, err));

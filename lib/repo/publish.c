@@ -23,18 +23,19 @@ static void used_names(const char *backup_id, const PacksList *packs, NameSet *s
  * so that it need not agree with the sweeper about the exact moment. */
 static ErrCode check_trash(Repo *repo, NameSet *used, TimeUs grace, Err *err)
 {
-    TrashList trash = {0};
-    ErrCode rc = trash_read(repo, grace / 2, &trash, err);
-    for (size_t i = 0; i < trash.n && rc == ERR_OK; i++)
-        for (size_t k = 0; k < trash.at[i].names.n && rc == ERR_OK; k++)
-            if (name_set_has(used, trash.at[i].names.at[k])) {
-                rc = err_set(err, ERR_CANCELLED,
-                             "an expire (%s) is removing '%s', which this backup uses",
-                             trash.at[i].name, trash.at[i].names.at[k]);
-                err_hint(err, "run the backup again");
-            }
-    trash_list_release(&trash);
-    return rc;
+    TrashList trash AUTO(trash_list_release) = {0};
+    TRY(trash_read(repo, grace / 2, &trash, err));
+    for (size_t i = 0; i < trash.n; i++) {
+        const StrList *names = &trash.at[i].names.names;
+        for (size_t k = 0; k < names->n; k++) {
+            if (!name_set_has(used, names->at[k]))
+                continue;
+            err_set(err, ERR_CANCELLED, "an expire (%s) is removing '%s', which this backup uses",
+                    trash.at[i].name, names->at[k]);
+            return err_hint(err, "run the backup again");
+        }
+    }
+    return ERR_OK;
 }
 
 /* --- every pack is there, with its size --- */
@@ -142,31 +143,45 @@ static ErrCode retract(Repo *repo, const char *summary, Err *err)
     return err->code;
 }
 
+/*
+ * ERR_NOT_FOUND when a sweep is removing this backup, or has. It put its mark before it looked what
+ * there is of the backup, takes the manifest away before the rest, and the mark at the very end. So
+ * the mark is looked for first, and the manifest after it.
+ */
+static ErrCode look_again(Repo *repo, const BackupSummary *summary, bool committed, Err *err)
+{
+    BackupStates states AUTO(backup_states_release) = {0};
+    TRY(backup_states_read(repo, summary->id, &states, err));
+    if (!states.n || states.at[0].going || (committed && !states.at[0].summary))
+        return err_set(err, ERR_NOT_FOUND, "the backup is marked, or gone");
+    return backup_check_documents(repo, &states.at[0], &summary->manifest, err);
+}
+
+static ErrCode explain(const BackupSummary *summary, ErrCode rc, Err *err)
+{
+    if (rc != ERR_NOT_FOUND)
+        return rc;
+    err_set(err, ERR_CANCELLED, "an expire removed backup %s while it was being committed",
+            summary->id);
+    return err_hint(err, "run the backup again");
+}
+
 ErrCode backup_publish(Repo *repo, const BackupSummary *summary, const PacksList *packs,
-                       TimeUs grace, Err *err)
+                       TimeUs grace, StoragePutFlags flags, Err *err)
 {
     NameSet used AUTO(name_set_release) = {.sorted = false};
-    NameSet own AUTO(name_set_release) = {.sorted = false};
-    char *manifest_name AUTO(mem_freep) = backup_object_name(summary->id, "manifest");
     char *summary_name AUTO(mem_freep) = backup_object_name(summary->id, "summary");
-    StorageStat st;
     used_names(summary->id, packs, &used);
-    name_set_add(&own, mem_strdup(manifest_name));
 
     TRY(check_trash(repo, &used, grace, err));
     TRY(packs_check_present(repo, summary->id, packs, err));
-    TRY(summary_put(repo, summary, STORAGE_CREATE, err));
-    if (check_trash(repo, &own, grace, err) != ERR_OK)
+    /* Once for what was removed before the summary is there: it shall never list half a backup. And
+     * once for a sweep that did not see the summary yet. */
+    TRY(explain(summary, look_again(repo, summary, false, err), err));
+    TRY(summary_put(repo, summary, flags, err));
+    if (explain(summary, look_again(repo, summary, true, err), err) != ERR_OK)
         return retract(repo, summary_name, err);
-    ErrCode rc = repo_stat(repo, manifest_name, &st, err);
-    if (rc == ERR_OK)
-        rc = repo_stat(repo, summary_name, &st, err);
-    if (rc == ERR_NOT_FOUND) {
-        err_set(err, ERR_CANCELLED, "an expire removed backup %s while it was being committed",
-                summary->id);
-        err_hint(err, "run the backup again");
-    }
-    return rc == ERR_OK ? ERR_OK : retract(repo, summary_name, err);
+    return ERR_OK;
 }
 
 /* --- what is there --- */
@@ -218,6 +233,8 @@ static ErrCode state_object(void *arg, const RepoEntry *e, Err *err)
         s->summary = true;
     else if (strncmp(what, "deleted-", 8) == 0)
         vec_push(&s->deleted, mem_strdup(what + 8));
+    else if (strncmp(what, "going-", 6) == 0)
+        s->going = true;
     else if (strncmp(what, "kept-", 5) == 0)
         vec_push(&r->keeps, mem_printf("%s/%s", s->id, what + 5));
     else if (strncmp(what, "manifest.", 9) != 0 && strcmp(what, "key") != 0)
@@ -256,5 +273,37 @@ ErrCode backup_states_read(Repo *repo, const char *backup_id, BackupStates *ret,
         cancel_kept(&states.at[i], &keeps);
     backup_states_release(ret);
     *ret = states;
+    return ERR_OK;
+}
+
+const BackupState *backup_states_find(const BackupStates *states, const char *id)
+{
+    for (size_t i = 0; i < states->n; i++)
+        if (strcmp(states->at[i].id, id) == 0)
+            return &states->at[i];
+    return NULL;
+}
+
+static bool has_object(const BackupState *s, const char *name)
+{
+    for (size_t i = 0; i < s->objects.n; i++)
+        if (strcmp(s->objects.at[i], name) == 0)
+            return true;
+    return false;
+}
+
+ErrCode backup_check_documents(Repo *repo, const BackupState *s, const DocumentFacts *manifest,
+                               Err *err)
+{
+    ManifestReader *reader AUTO(manifest_reader_closep) = NULL;
+    StrList names AUTO(str_list_release) = {0};
+    TRY(manifest_reader_open(repo, s->id, manifest, &reader, err));
+    manifest_reader_names(reader, &names);
+    for (size_t i = 0; i < names.n; i++)
+        if (!has_object(s, names.at[i]))
+            return err_set(err, ERR_NOT_FOUND, "'%s/%s' in '%s' is gone", repo->cluster,
+                           names.at[i], repo_url(repo));
+    if (!s->packs)
+        return err_set(err, ERR_NOT_FOUND, "the list of packs of backup %s is gone", s->id);
     return ERR_OK;
 }

@@ -3,14 +3,25 @@
 
 /*
  * How a backup comes into being, goes, and comes back. Several hosts may do any of this at once,
- * pause for hours in between, or die: no clock of theirs and no lock takes part. The rules are in
- * docs/repository-format.md ("Publishing and expiring"); tests/unit/test_protocol.c explores every
- * interleaving of the functions below, with a crash at every storage call.
+ * pause for hours in between, or die: no clock of theirs and no lock takes part.
+ * tests/model/test_protocol.c explores every interleaving of the functions below, with a crash at
+ * every storage call.
  *
  *  - A backup exists when its manifest and its summary both exist.
  *  - A manifest's packs list, committed or not, protects what it names.
  *  - What is to go is named in a trash object first, and goes after the grace period has passed by
  *    the storage's own clock, after everything was looked at again.
+ *
+ * Any number of sweeps may work on one trash object, each with what it saw when it looked, and each
+ * may stop for a day between the look and the removal. Two rules hold them together:
+ *
+ *  - A backup is removed only by a sweep that has put a mark ("going-<uuid>") into its directory
+ * and then looked whether it is committed, or kept, after all. Whoever commits or keeps it looks
+ * for marks behind that. One of the two always sees the other.
+ *  - A trash object stays for as long as some sweep may still want a pack that it names: until all
+ *    of them are removed, or used by backups that every sweep sees. A writer keeps off the packs of
+ *    a trash object that is ripe. It has put its manifest before it looks, so the sweeps of one
+ * that is not ripe yet will see that.
  */
 
 #include "lib/repo/packs_list.h"
@@ -21,10 +32,11 @@
 /*
  * Commits a backup whose packs, packs list and manifest have been put (in this order). On success
  * the backup exists and nothing that was condemned before can take it away. ERR_CANCELLED: an
- * expire has overtaken this backup; it does not exist, and a new one must be taken.
+ * expire has overtaken this backup; it does not exist, and a new one must be taken. `flags`:
+ * STORAGE_OVERWRITE for one that is made whole again.
  */
 MUST_CHECK ErrCode backup_publish(Repo *repo, const BackupSummary *summary, const PacksList *packs,
-                                  TimeUs grace, Err *err);
+                                  TimeUs grace, StoragePutFlags flags, Err *err);
 
 /* Takes back, best effort, what a failed commit has put, so that a manifest without a summary means
  * that a summary was lost. Only for who made the backup: of a copy there may be other writers. */
@@ -41,6 +53,7 @@ MUST_CHECK ErrCode packs_check_present(Repo *repo, const char *backup_id, const 
 typedef struct BackupState {
     char id[BACKUP_ID_LEN + 1];
     bool manifest, packs, summary;
+    bool going;      /* a sweep has begun to remove it, or was about to */
     bool unknown;    /* an object that this version does not know: never delete anything */
     StrList deleted; /* tombstones not cancelled by a keep */
     StrList objects; /* all names, relative to the cluster */
@@ -54,6 +67,12 @@ static inline bool backup_exists(const BackupState *s)
 {
     return s->manifest && s->summary;
 }
+/* NULL when there is none of that id. */
+const BackupState *backup_states_find(const BackupStates *states, const char *id);
+/* ERR_NOT_FOUND unless the manifest (of these facts), its parts and the packs list are there: all
+ * but the manifest by the listing in `s`, the manifest itself now. */
+MUST_CHECK ErrCode backup_check_documents(Repo *repo, const BackupState *s,
+                                          const DocumentFacts *manifest, Err *err);
 
 /* --- expire --- */
 
@@ -68,15 +87,16 @@ MUST_CHECK ErrCode expire_condemn(Repo *repo, const StrList *retire, size_t *ret
 /*
  * Sweeps: for every trash object older than `grace`, reads every packs list again and removes what
  * is still unused, retired or uncommitted: summaries, manifests, packs, the trash object. Anything
- * that cannot be read means that nothing is removed.
+ * that cannot be read means that nothing of that trash object is removed; the others are swept
+ * nevertheless, and the first error is returned.
  */
 MUST_CHECK ErrCode expire_sweep(Repo *repo, TimeUs grace, size_t *ret_removed, Err *err);
 
 /*
- * Takes a retirement back. ERR_REFUSED when the sweep may have begun, ERR_NOT_FOUND when objects
+ * Takes a retirement back. ERR_REFUSED when its removal may have begun, ERR_NOT_FOUND when objects
  * are gone already.
  */
-MUST_CHECK ErrCode backup_undelete(Repo *repo, const char *backup_id, TimeUs grace, Err *err);
+MUST_CHECK ErrCode backup_undelete(Repo *repo, const char *backup_id, Err *err);
 
 /* --- leases: courtesy, so that work in progress is not wasted --- */
 

@@ -10,23 +10,16 @@ void trash_list_release(TrashList *l)
 {
     for (size_t i = 0; i < l->n; i++) {
         free(l->at[i].name);
-        str_list_release(&l->at[i].names);
+        name_set_release(&l->at[i].names);
     }
     vec_release(l);
 }
 
-typedef struct TrashListing {
-    TrashList *list;
-    TimeUs now, min_age;
-} TrashListing;
-
 static ErrCode trash_found(void *arg, const RepoEntry *e, Err *err)
 {
-    TrashListing *t = arg;
+    TrashList *list = arg;
     (void)err;
-    TimeUs age = t->now - e->stat.mtime;
-    if (age >= t->min_age)
-        vec_push(t->list, (TrashInfo){.name = mem_strdup(e->name), .age = age});
+    vec_push(list, (TrashInfo){.name = mem_strdup(e->name), .mtime = e->stat.mtime});
     return ERR_OK;
 }
 
@@ -46,30 +39,39 @@ static ErrCode trash_parse(const Buf *text, StrList *names, Err *err)
     return err_set(err, ERR_DAMAGED, "the list of names has no end");
 }
 
+/* Reads what one names; false in *ret_there when it has vanished. */
+static ErrCode trash_get(Repo *repo, TrashInfo *t, bool *ret_there, Err *err)
+{
+    Buf text AUTO(buf_release) = {0};
+    ErrCode rc = document_get(repo, t->name, KIND_TRASH, DOCUMENT_RAW_MAX, &text, NULL, err);
+    *ret_there = rc == ERR_OK;
+    if (rc == ERR_NOT_FOUND)
+        return ERR_OK;
+    TRY(rc);
+    if (trash_parse(&text, &t->names.names, err) != ERR_OK)
+        return err_wrap(err, "cannot read '%s/%s' in '%s'", repo->cluster, t->name, repo_url(repo));
+    return ERR_OK;
+}
+
 ErrCode trash_read(Repo *repo, TimeUs min_age, TrashList *ret, Err *err)
 {
-    TrashList found = {0};
-    TrashListing listing = {.list = &found, .min_age = min_age};
-    RepoList list = {.prefix = TRASH_PREFIX, .want_stat = true, .fn = trash_found, .arg = &listing};
-    ErrCode rc = repo_now(repo, &listing.now, err);
-    if (rc == ERR_OK)
-        rc = repo_list(repo, &list, err);
-    for (size_t i = 0; i < found.n && rc == ERR_OK; i++) {
-        Buf text AUTO(buf_release) = {0};
-        rc = document_get(repo, found.at[i].name, KIND_TRASH, DOCUMENT_RAW_MAX, &text, NULL, err);
-        if (rc == ERR_NOT_FOUND) {
-            rc = ERR_OK;
+    TrashList found AUTO(trash_list_release) = {0};
+    RepoList list = {.prefix = TRASH_PREFIX, .want_stat = true, .fn = trash_found, .arg = &found};
+    TimeUs now = 0;
+    TRY(repo_list(repo, &list, err));
+    if (found.n) /* the clock behind the listing: what was seen is at least that old */
+        TRY(repo_now(repo, &now, err));
+    for (size_t i = 0; i < found.n; i++) {
+        bool there;
+        if (now - found.at[i].mtime < min_age)
             continue;
-        }
-        if (rc == ERR_OK)
-            rc = trash_parse(&text, &found.at[i].names, err);
-        if (rc == ERR_OK) {
+        TRY(trash_get(repo, &found.at[i], &there, err));
+        if (there) {
             vec_push(ret, found.at[i]);
             found.at[i] = (TrashInfo){.name = NULL};
         }
     }
-    trash_list_release(&found);
-    return rc;
+    return ERR_OK;
 }
 
 ErrCode trash_put(Repo *repo, const StrList *names, Err *err)

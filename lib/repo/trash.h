@@ -6,18 +6,19 @@
  * protocol in publish.h.
  */
 
+#include "lib/repo/name_set.h"
 #include "lib/repo/repo.h"
 
 typedef struct TrashInfo {
     char *name; /* relative to the cluster */
-    TimeUs age; /* by the storage's clock */
-    StrList names;
+    TimeUs mtime;
+    NameSet names;
 } TrashInfo;
 typedef VEC(TrashInfo) TrashList;
 void trash_list_release(TrashList *l);
 
-/* All trash objects at least `min_age` old, with what they name. One that vanishes meanwhile (its
- * sweep has ended) is left out. */
+/* All trash objects at least `min_age` old, with what they name, appended. One that vanishes
+ * meanwhile (its sweep has ended) is left out. */
 MUST_CHECK ErrCode trash_read(Repo *repo, TimeUs min_age, TrashList *ret, Err *err);
 MUST_CHECK ErrCode trash_put(Repo *repo, const StrList *names, Err *err);
 

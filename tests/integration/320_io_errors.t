@@ -1,3 +1,4 @@
+#@ once
 # A full disk and input/output errors at any call that writes, in backup, init and restore: an error that
 # names what happened and where; never a backup or a data directory that looks whole and is not; and when
 # the trouble is over, the next run succeeds.

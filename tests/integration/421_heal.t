@@ -1,3 +1,4 @@
+#@ once
 # verify --heal: what is damaged or lost in one repository is written anew from another that holds the same,
 # also under another key; what no repository has whole stays a finding; nothing whole is touched.
 

@@ -1,3 +1,4 @@
+#@ once
 #@ timeout 1200
 # Harm to every request in turn, on its way between pgdr and a real S3 server: WAL that is pushed, a
 # backup, a restore. What passes is outlived without anything lost or stored twice under another name;

@@ -1,6 +1,7 @@
 # Storage drivers and decorators: one suite (libconformance.a) that each of them passes, and what
 # is particular to each.
 STORAGE_TESTS = \
+	tests/storage/test_ahead \
 	tests/storage/test_decorators \
 	tests/storage/test_fault \
 	tests/storage/test_mem \
@@ -30,6 +31,10 @@ CONFORMANCE_LIBS = tests/storage/libconformance.a $(STORAGE_LIBS) $(COMMON_LIBS)
 tests_storage_test_decorators_SOURCES = tests/storage/test_decorators.c
 tests_storage_test_decorators_CFLAGS = $(UNIT_CFLAGS)
 tests_storage_test_decorators_LDADD = $(CONFORMANCE_LIBS)
+
+tests_storage_test_ahead_SOURCES = tests/storage/test_ahead.c
+tests_storage_test_ahead_CFLAGS = $(UNIT_CFLAGS)
+tests_storage_test_ahead_LDADD = $(CONFORMANCE_LIBS)
 
 tests_storage_test_mem_SOURCES = tests/storage/test_mem.c
 tests_storage_test_mem_CFLAGS = $(UNIT_CFLAGS)

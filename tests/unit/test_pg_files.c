@@ -394,6 +394,22 @@ static void relation_files(void **state)
     }
 }
 
+static void tablespace_entries(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {
+        "pg_tblspc",        "pg_tblspc/",       "pg_tblspc/0",          "pg_tblspc/16400/",
+        "pg_tblspc/x",      "pg_tblspc/16400x", "pg_tblspc/4294967296", "pg_tblspc/16400/PG_15_1",
+        "base/pg_tblspc/1", "/pg_tblspc/16400", "pg_tblspc/ 1",         "pg_tblspc/-1",
+    };
+    uint32_t oid;
+    assert_true(tablespace_entry_parse("pg_tblspc/16400", &oid));
+    assert_int_equal(oid, 16400);
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        if (tablespace_entry_parse(bad[i], &oid))
+            fail_msg("%s is no tablespace", bad[i]);
+}
+
 static void what_a_backup_leaves_out(void **state)
 {
     (void)state;
@@ -476,6 +492,7 @@ int main(void)
         cmocka_unit_test(labels),
         cmocka_unit_test(maps),
         cmocka_unit_test(relation_files),
+        cmocka_unit_test(tablespace_entries),
         cmocka_unit_test(what_a_backup_leaves_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

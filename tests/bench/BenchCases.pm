@@ -1,0 +1,277 @@
+package BenchCases;
+
+# What is measured: each function is one part of the bench (see bench.pl) and prints its tables.
+
+use strict;
+use warnings;
+use File::Path qw(remove_tree);
+use BenchData;
+use BenchReport;
+use BenchRun qw(must take_turns median say_progress);
+use BenchTools;
+use PgNode;
+use TestFile qw(files_below);
+use TestRun qw(temp_dir);
+
+# Memory has one bound, whatever is backed up.
+use constant MEMORY_MAX => 256 * 2**20;
+
+sub scale      { return $ENV{BENCH_SCALE} }
+sub turns      { return $ENV{BENCH_RUNS} }
+sub many_turns { return 3 * $ENV{BENCH_RUNS} }
+
+# How many of what there are FULL of at scale 1.
+sub scaled
+{
+    my ($full, $least) = @_;
+    my $n = int $full * scale();
+    return $n < $least ? $least : $n;
+}
+
+# ---- backup and restore of a cluster ----
+
+my %node;
+
+sub large_node { return $node{large} //= BenchData::large('large', scale()) }
+
+sub large
+{
+    my $node = large_node();
+    both_ways('', $node, 'posix', {
+        backup  => { wall => 0.5, cpu => 0.55, stored => 1.05 },
+        restore => { wall => 0.6, cpu => 0.4 } });
+    memory($node, 'posix');
+    my $quarter = BenchData::large('quarter', scale() / 4);
+    memory($quarter, 'posix');
+    $quarter->stop;
+    $quarter->destroy;
+    return;
+}
+
+sub encrypted
+{
+    my $node = large_node();
+    both_ways(', encrypted', $node, 'encrypted', {});
+    memory($node, 'encrypted');
+    return;
+}
+
+sub small
+{
+    my $node = BenchData::small_files('small', scaled(100_000, 300));
+    both_ways('', $node, 'posix', { backup => {}, restore => { wall => 0.35 } });
+    memory($node, 'posix');
+    $node->stop;
+    return;
+}
+
+# Full backups in turn, then restores of the last ones in turn.
+sub both_ways
+{
+    my ($note, $node, $kind, $targets) = @_;
+    my $what  = "$node->{bench_what}$note";
+    my @tools = BenchTools::contenders($kind, $node);
+    push @tools, BenchTools::Floor->new($node) if $kind eq 'posix';
+    say_progress("backups of $what");
+    my $backups = take_turns(turns(), [map { backup_turn($node, $_) } @tools]);
+    BenchReport::table("Full backup of $what", $backups, 'pgdr', 'pgBackRest', $targets->{backup} // {});
+    say_progress("restores of $what");
+    my $restores = take_turns(turns(), [map { restore_turn($node, $_) } @tools]);
+    BenchReport::table("Full restore of $what", $restores, 'pgdr', 'pgBackRest', $targets->{restore} // {});
+    forget($node, @tools);
+    return;
+}
+
+# Nobody archives into a repository that is gone.
+sub forget
+{
+    my ($node, @tools) = @_;
+    BenchData::archive_with($node, 'exit 0');
+    remove_tree($_->places) for @tools;
+    return;
+}
+
+sub backup_turn
+{
+    my ($node, $tool) = @_;
+    return {
+        name    => $tool->name,
+        prepare => sub {
+            $tool->create;
+            BenchData::archive_with($node, $tool->archive_script);
+            BenchData::warm($node->data_dir);
+        },
+        command => sub { $tool->backup },
+        after   => sub { $_[1]{stored} = $tool->stored } };
+}
+
+# Each into a folder of its own that is emptied, not removed: ext4 without a journal takes minutes to
+# use a deleted inode again, and whoever creates files meanwhile pays for the search.
+sub restore_turn
+{
+    my ($node, $tool) = @_;
+    my $to;
+    return {
+        name    => $tool->name,
+        prepare => sub {
+            $to = temp_dir('restored');
+            chmod 0700, $to;
+            BenchData::warm($tool->places);
+        },
+        command => sub { $tool->restore($to) },
+        after   => sub {
+            check_restored($node, $tool->name, $to) if $_[0] == 0 && $tool->name ne 'floor';
+            empty_files($to);
+        } };
+}
+
+sub empty_files
+{
+    my ($dir) = @_;
+    for my $file (files_below($dir)) {
+        truncate "$dir/$file", 0 or die "cannot empty $dir/$file: $!\n";
+    }
+    return;
+}
+
+# A restore that cannot be started, or that has other rows, has cost nothing worth measuring.
+sub check_restored
+{
+    my ($node, $name, $to) = @_;
+    my $copy = PgNode->from_datadir('copy', $to);
+    $copy->start;
+    $copy->wait_promoted;
+    my ($got, $want) = map { $node->{bench_rows}->($_) } $copy, $node;
+    die "what $name restored has other rows:\n$got\ninstead of\n$want\n" if $got ne $want;
+    $copy->stop;
+    return;
+}
+
+# The largest sum over all processes of the command, by runs of their own: see measure.c.
+sub memory
+{
+    my ($node, $kind) = @_;
+    my @tools = BenchTools::contenders($kind, $node);
+    my $what  = $node->{bench_what} . ($kind eq 'posix' ? '' : ", $kind");
+    say_progress("memory for $what");
+    for my $step ([backup => \&backup_turn], [restore => \&restore_turn]) {
+        my ($name, $turn) = @$step;
+        my $results = take_turns(1, [map { $turn->($node, $_) } @tools], tree => 1);
+        delete $_->{stored} for map { @$_ } values %$results;
+        BenchReport::table("Memory of a $name of $what", $results, 'pgdr', 'pgBackRest', {});
+        BenchReport::verdict("Memory of a $name of $what, MiB", median(map { $_->{tree} } @{ $results->{pgdr} }) / 2**20,
+            MEMORY_MAX / 2**20, '%.0f');
+    }
+    forget($node, @tools);
+    return;
+}
+
+# ---- WAL ----
+
+sub wal
+{
+    my $n        = many_turns();
+    my $archived = scaled(50_000, 256);
+    my ($node, @names) = BenchData::segments('wal', 2 * $n, $archived);
+    my @fresh = splice @names, $n;
+    my $plain = one_segment($node, 'posix', 'One segment', { push => { wall => 0.4 }, get => { wall => 0.4 } }, @names);
+    one_segment($node, 'encrypted', 'One segment, encrypted', {}, @names);
+    return if !grep { $_ eq 'growth' } split ' ', $ENV{BENCH_ONLY};
+    say_progress("$archived segments in the repositories");
+    BenchTools::fill_with_segments($_, $names[0], $archived) for @{ $plain->{tools} };
+    my $full = { push => push_turns($node, $plain->{tools}, @fresh), get => get_turns($node, $plain->{tools}, @fresh) };
+    grown("archive-push with $archived segments there", $plain->{push}, $full->{push});
+    grown("archive-get with $archived segments there", $plain->{get}, $full->{get});
+    return;
+}
+
+# Pushes the named segments in turn and gets them again.
+sub one_segment
+{
+    my ($node, $kind, $title, $targets, @names) = @_;
+    my @tools = BenchTools::contenders($kind, $node);
+    my @all   = (@tools, $kind eq 'posix' ? BenchTools::Floor->new($node) : ());
+    say_progress($title);
+    $_->create for @all;
+    my %results = (tools => \@tools, push => push_turns($node, \@all, @names), get => get_turns($node, \@all, @names));
+    BenchReport::table("$title: archive-push", $results{push}, 'pgdr', 'pgBackRest', $targets->{push} // {});
+    BenchReport::table("$title: archive-get", $results{get}, 'pgdr', 'pgBackRest', $targets->{get} // {});
+    return \%results;
+}
+
+sub push_turns
+{
+    my ($node, $tools, @names) = @_;
+    my $turn = sub {
+        my ($tool) = @_;
+        return { name => $tool->name, cwd => $node->data_dir, command => sub { $tool->push("pg_wal/$names[$_[0]]") } };
+    };
+    return take_turns(scalar @names, [map { $turn->($_) } @$tools]);
+}
+
+# In an order in which nobody fetches the next one beforehand.
+sub get_turns
+{
+    my ($node, $tools, @names) = @_;
+    my $to   = 'pg_wal/RECOVERYXLOG';
+    my $data = $node->data_dir;
+    my @back = reverse @names;
+    my $turn = sub {
+        my ($tool) = @_;
+        return {
+            name    => $tool->name, cwd => $data,
+            command => sub { $tool->get($back[$_[0]], $to) },
+            after   => sub { must('cmp', "$data/$to", "$data/pg_wal/$back[$_[0]]"); unlink "$data/$to" } };
+    };
+    return take_turns(scalar @names, [map { $turn->($_) } @$tools]);
+}
+
+# The same with little and with much there: it may not take more. Processor time is compared, for
+# these two did not take turns.
+sub grown
+{
+    my ($title, $before, $after) = @_;
+    my $limit = 1.25;
+    BenchReport::table($title, $after, 'pgdr', 'pgBackRest', {});
+    my ($was, $is) = map { median(map { $_->{cpu} } @{ $_->{pgdr} }) } $before, $after;
+    BenchReport::verdict("$title: CPU, against few", $is / $was, $limit, '%.2f');
+    return;
+}
+
+# ---- many backups ----
+
+sub growth
+{
+    my $most = scaled(500, 10);
+    my $few  = int $most / 10;
+    my $node = BenchData::server('many');
+    my ($tool) = BenchTools::contenders('posix', $node);
+    $tool->create;
+    BenchData::archive_with($node, $tool->archive_script);
+    $node->pgbench_init(1);
+    say_progress("$most backups");
+    my %with;
+    for my $n (1 .. $most) {
+        $node->pgbench(10);
+        must(@{ $tool->backup });
+        $with{$n} = many_backups_turns($tool) if $n == $few || $n == $most;
+    }
+    for my $what (sort keys %{ $with{$few} }) {
+        my $results = { "$most backups" => $with{$most}{$what}, "$few backups" => $with{$few}{$what} };
+        BenchReport::table($what, $results, "$most backups", "$few backups", {});
+        BenchReport::verdict("$what with $most backups, s", median(map { $_->{wall} } @{ $with{$most}{$what} }), 1, '%.2f');
+    }
+    $node->stop;
+    return;
+}
+
+sub many_backups_turns
+{
+    my ($tool) = @_;
+    my $to = temp_dir('planned');
+    return take_turns(turns(), [
+        { name => 'info', command => sub { $tool->command('info') } },
+        { name => 'restore --dry-run', command => sub { $tool->command('restore', '--dry-run', "--to=$to") } }]);
+}
+
+1;

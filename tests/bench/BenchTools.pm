@@ -1,0 +1,228 @@
+package BenchTools;
+
+# The contenders. Each is an object over one cluster and one kind of repository with the same methods:
+#
+#   name
+#   create             a new empty repository in the place of an old one
+#   archive_script     a line of sh that archives "$1"
+#   backup             the command of a full backup
+#   restore(TO)        the command that restores the newest one into TO
+#   push(FILE), get(NAME, TO)   the commands of one WAL segment, to be run in the data directory
+#   stored             bytes in the repository but for WAL
+#   places             folders that hold what a restore reads
+#
+# A kind of repository gives the options of both: see kind_posix(). To add one: a line in %kinds.
+
+use strict;
+use warnings;
+use File::Basename qw(dirname);
+use File::Find qw(find);
+use File::Path qw(make_path remove_tree);
+use BenchRun qw(must);
+use Pgdr;
+use TestFile qw(spit files_below);
+use TestRun qw(temp_dir);
+use WalRepo qw(segment_plus);
+
+my %kinds = (posix => \&kind_posix, encrypted => \&kind_encrypted);
+
+# pgdr => options of [repo main], pgbackrest => options of [global], reset => CODE(TOOL) empties it,
+# stored => CODE(TOOL), places => CODE(TOOL).
+sub kind_posix
+{
+    my $dir = temp_dir('repo');
+    return {
+        pgdr       => { url           => "$dir/pgdr" },
+        pgbackrest => { 'repo1-path' => "$dir/pgbackrest" },
+        reset      => sub { remove_tree("$dir/$_[0]"); make_path("$dir/$_[0]") },
+        stored     => sub { return bytes_below("$dir/$_[0]") },
+        places     => sub { return ("$dir/$_[0]") } };
+}
+
+sub kind_encrypted
+{
+    my $repo       = kind_posix();
+    my $passphrase = 'correct horse battery staple';
+    my $file       = temp_dir('passphrase') . '/passphrase';
+    spit($file, "$passphrase\n");
+    chmod 0600, $file;
+    $repo->{pgdr}       = { %{ $repo->{pgdr} }, encryption => 'aes-256-gcm', 'passphrase-file' => $file };
+    $repo->{pgbackrest} = {
+        %{ $repo->{pgbackrest} }, 'repo1-cipher-type' => 'aes-256-cbc', 'repo1-cipher-pass' => $passphrase };
+    return $repo;
+}
+
+# All files below a folder; WAL is left out, whose folders are "wal" and "archive".
+sub bytes_below
+{
+    my ($dir) = @_;
+    my $sum = 0;
+    my $look = sub {
+        $File::Find::prune = 1 if -d && m{/(?:wal|walidx|tail|timelines|archive)$};
+        $sum += -s _ if -f;
+    };
+    find({ no_chdir => 1, wanted => $look }, $dir);
+    return $sum;
+}
+
+# The contenders over NODE in a repository of KIND: (pgdr, pgBackRest).
+sub contenders
+{
+    my ($kind, $node) = @_;
+    my $repo = $kinds{$kind}->();
+    return (BenchTools::Pgdr->new($repo, $node), BenchTools::PgBackRest->new($repo, $node));
+}
+
+# Makes the repository one that has N segments before NAME, which is in it: more names of its object.
+sub fill_with_segments
+{
+    my ($tool, $name, $n) = @_;
+    my ($repo) = $tool->places;
+    my ($object) = files_below($repo, qr{/$name-[0-9a-f]+[^/]*$}) or die "there is no $name in $repo\n";
+    my $above = dirname(dirname("$repo/$object"));
+    my ($digest) = $object =~ m{/$name(-[^/]+)$};
+    my %made;
+    for my $i (1 .. $n) {
+        my $other  = segment_plus($name, -$i);
+        my $folder = "$above/" . substr $other, 0, 16;
+        make_path($folder) if !$made{$folder}++;
+        link "$repo/$object", "$folder/$other$digest" or die "cannot link $folder/$other$digest: $!\n";
+    }
+    return;
+}
+
+package BenchTools::Pgdr;
+
+use strict;
+use warnings;
+use BenchRun qw(must);
+
+sub new
+{
+    my ($class, $repo, $node) = @_;
+    my $pgdr = Pgdr->new(
+        node => $node, repo => $repo->{pgdr}{url}, global => { jobs => 2 }, repo_options => $repo->{pgdr});
+    return bless { repo => $repo, pgdr => $pgdr }, $class;
+}
+
+sub name { return 'pgdr' }
+
+sub command
+{
+    my ($self, @args) = @_;
+    return [Pgdr::program(), '--config=' . $self->{pgdr}->config_file, @args];
+}
+
+sub create
+{
+    my ($self) = @_;
+    $self->{repo}{reset}->('pgdr');
+    must(@{ $self->command('init') });
+    return;
+}
+
+sub archive_script { return join(' ', @{ $_[0]->command('archive-push') }) . ' "$1"' }
+sub backup         { return $_[0]->command('backup', '--type=full') }
+sub restore        { return $_[0]->command('restore', "--to=$_[1]") }
+sub push           { return $_[0]->command('archive-push', $_[1]) }
+
+# As restore writes it into the restored cluster.
+sub get    { return $_[0]->command('--timeline-path=1', 'archive-get', $_[1], $_[2]) }
+sub stored { return $_[0]{repo}{stored}->('pgdr') }
+sub places { return $_[0]{repo}{places}->('pgdr') }
+
+package BenchTools::PgBackRest;
+
+use strict;
+use warnings;
+use BenchRun qw(must);
+
+sub new
+{
+    my ($class, $repo, $node) = @_;
+    my $dir = TestRun::temp_dir('pgbackrest');
+    # What its manual advises: bundling, block incremental and zstd at its level.
+    my %global = (
+        %{ $repo->{pgbackrest} },
+        'repo1-bundle' => 'y', 'repo1-block' => 'y', 'compress-type' => 'zst', 'compress-level' => 3,
+        'process-max' => 2, 'start-fast' => 'y', 'lock-path' => "$dir/lock", 'log-path' => $dir,
+        'spool-path' => "$dir/spool", 'log-level-file' => 'off', 'log-level-console' => 'error');
+    my %stanza = (
+        'pg1-path' => $node->data_dir, 'pg1-port' => $node->port, 'pg1-socket-path' => $node->host,
+        'pg1-user' => 'postgres');
+    TestFile::spit("$dir/pgbackrest.conf",
+        "[global]\n" . section(%global) . "\n[app]\n" . section(%stanza));
+    return bless { repo => $repo, node => $node, file => "$dir/pgbackrest.conf" }, $class;
+}
+
+sub section
+{
+    my (%options) = @_;
+    return join '', map { "$_=$options{$_}\n" } sort keys %options;
+}
+
+sub name { return 'pgBackRest' }
+
+sub version
+{
+    chomp(my $text = must($ENV{PGDR_BENCH_PGBACKREST}, 'version')->{out});
+    return "$text, zstd level 3, bundling, block incremental";
+}
+
+sub command
+{
+    my ($self, @args) = @_;
+    return [$ENV{PGDR_BENCH_PGBACKREST}, "--config=$self->{file}", '--stanza=app', @args];
+}
+
+sub create
+{
+    my ($self) = @_;
+    $self->{repo}{reset}->('pgbackrest');
+    my @how = $self->{node}->is_running ? () : ('--no-online');
+    must(@{ $self->command(@how, 'stanza-create') });
+    return;
+}
+
+sub archive_script { return join(' ', @{ $_[0]->command('archive-push') }) . ' "$1"' }
+sub backup         { return $_[0]->command('--type=full', 'backup') }
+
+# --archive-mode=off: as pgdr does for a copy, so that the copy can be started.
+sub restore { return $_[0]->command("--pg1-path=$_[1]", '--archive-mode=off', 'restore') }
+sub push    { return $_[0]->command('archive-push', $_[1]) }
+sub get     { return $_[0]->command('archive-get', $_[1], $_[2]) }
+sub stored  { return $_[0]{repo}{stored}->('pgbackrest') }
+sub places  { return $_[0]{repo}{places}->('pgbackrest') }
+
+package BenchTools::Floor;
+
+# The floor takes part in the same turns; it has no repository, only a folder.
+
+use strict;
+use warnings;
+use BenchRun qw(tool);
+
+sub new
+{
+    my ($class, $node) = @_;
+    return bless { dir => TestRun::temp_dir('floor') . '/out', data => $node->data_dir }, $class;
+}
+
+sub name    { return 'floor' }
+sub create  { return File::Path::remove_tree($_[0]{dir}) }
+sub backup  { return [tool('floor'), 'backup', $_[0]{data}, $_[0]{dir}] }
+sub restore { return [tool('floor'), 'restore', $_[0]{dir}, $_[1]] }
+sub stored  { return BenchTools::bytes_below($_[0]{dir}) }
+sub places  { return ($_[0]{dir}) }
+sub archive_script { return 'exit 0' }
+
+sub push
+{
+    my ($self, $file) = @_;
+    File::Path::make_path($self->{dir});
+    return [tool('floor'), 'push', $file, "$self->{dir}/" . $file =~ s{.*/}{}r];
+}
+
+sub get { return [tool('floor'), 'get', "$_[0]{dir}/$_[1]", $_[2]] }
+
+1;
