@@ -1,3 +1,4 @@
+#@ once
 # What is set wrongly, in pgdr's configuration and in the server's: each is an error with a name that says
 # what is wrong, and a HINT that says what to do, and nothing in the repository or the cluster is changed
 # by it.
