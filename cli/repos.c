@@ -88,6 +88,14 @@ ErrCode cli_repo_open(Cli *cli, size_t i, const char *cluster, Repo **ret, Err *
     return repo_open(storage, &spec, ret, err);
 }
 
+ErrCode cli_repo_open_without_key(Cli *cli, size_t i, const char *cluster, Repo **ret, Err *err)
+{
+    Storage *storage;
+    RepoSpec spec = cli_repo_spec(cli, i, cluster);
+    TRY(cli_storage_open(cli, i, false, &storage, err));
+    return repo_open_without_key(storage, &spec, ret, err);
+}
+
 static ErrCode source_open(void *arg, unsigned i, Repo **ret, Err *err)
 {
     Cli *cli = arg;
