@@ -10,6 +10,9 @@
 MUST_CHECK ErrCode cli_storage_open(const Cli *cli, size_t i, bool create, Storage **ret, Err *err);
 /* The repository itself; `cluster` may be NULL. */
 MUST_CHECK ErrCode cli_repo_open(Cli *cli, size_t i, const char *cluster, Repo **ret, Err *err);
+/* The same without a key, see repo_open_without_key. */
+MUST_CHECK ErrCode cli_repo_open_without_key(Cli *cli, size_t i, const char *cluster, Repo **ret,
+                                             Err *err);
 /* What opening it is told. */
 RepoSpec cli_repo_spec(const Cli *cli, size_t i, const char *cluster);
 

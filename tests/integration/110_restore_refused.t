@@ -1,3 +1,4 @@
+#@ once
 # What a restore must not touch: the directory of a running server, one that only orphaned backends
 # still use, what is not a data directory, another cluster. And it does nothing before it was told to.
 

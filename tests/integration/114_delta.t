@@ -1,3 +1,4 @@
+#@ once
 # restore --delta over what is there: a cluster that went on, or one whose files were damaged in every
 # way. What it leaves is what a restore into an empty folder makes, and it writes only what differs.
 

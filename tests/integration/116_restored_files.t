@@ -1,3 +1,4 @@
+#@ once
 # Restored files are what the cluster's were: modes, folders, links, empty and strange ones; unlogged
 # relations begin empty, also those that were made while the backup ran. A repository that a later
 # version wrote is not restored from by guessing.

@@ -1,3 +1,4 @@
+#@ once
 # A backup of a standby: pages are ahead of the record at which the backup began to be consistent, the
 # primary writes on meanwhile. A restore from it is as good as from one of the primary, to every point
 # behind it, and to the earliest one.

@@ -1,3 +1,4 @@
+#@ once
 # Restores that were typed wrong, as at three in the morning. Each is refused at once, with a message that
 # says what is wrong and, where that does not say it already, a hint with what to type; nothing is
 # written, and no repository is ever in the way of a restore.
