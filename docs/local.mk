@@ -1,5 +1,6 @@
 EXTRA_DIST += \
 	docs/architecture.md \
+	docs/benchmarks.md \
 	docs/coding.md \
 	docs/encryption.md \
 	docs/repository-format.md \

@@ -422,8 +422,9 @@ typedef struct Mend {
 static void mend_note(void *arg, const char *object, const Err *why)
 {
     Mend *m = arg;
-    (void)why;
-    vec_push(&m->names, mem_strdup(object));
+    /* One that this version does not understand, or cannot read now, is not ours to replace. */
+    if (why->code == ERR_DAMAGED || why->code == ERR_NOT_FOUND || why->code == ERR_LIMIT)
+        vec_push(&m->names, mem_strdup(object));
 }
 
 static const RepoKey *key_of_name(const Repo *r, const char *name)
@@ -444,10 +445,12 @@ static bool is_proven(Repo *r, const RepoKey *key, const char *name)
         json_t *wrap AUTO(json_decrefp) = NULL;
         size_t at = 0;
         char *other AUTO(mem_freep) = mem_printf("%.*s.%d", (int)copy_stem(name), name, copy);
-        if (wraps_get(r, other, &text, &why) != ERR_OK ||
-            wraps_next(&text, &at, &wrap, &why) != ERR_OK)
+        ErrCode rc = wraps_get(r, other, &text, &why);
+        if (rc == ERR_OK)
+            rc = wraps_next(&text, &at, &wrap, &why);
+        any |= rc != ERR_DAMAGED && rc != ERR_NOT_FOUND && rc != ERR_LIMIT;
+        if (rc != ERR_OK)
             continue;
-        any = true;
         if (json_equal(wrap, key->wrap))
             return true;
     }

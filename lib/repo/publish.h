@@ -110,5 +110,8 @@ MUST_CHECK ErrCode lease_take(Repo *repo, const char *what, const StrList *backu
 void lease_release(Lease *lease);
 /* Ids named by live leases, appended, sorted. A lease whose holder died on this machine is none. */
 MUST_CHECK ErrCode lease_backups(Repo *repo, StrList *ret, Err *err);
+/* Ids named by any lease, also one that has lapsed or whose holder is dead: who ends his work takes
+ * his lease away, so that work on them was begun and not ended. Appended, sorted. */
+MUST_CHECK ErrCode lease_backups_begun(Repo *repo, StrList *ret, Err *err);
 
 #endif

@@ -1,3 +1,4 @@
+#@ once
 # An encrypted repository: what does not open it, where a passphrase may come from, what is in the clear
 # (nothing), and a key that somebody planted there.
 

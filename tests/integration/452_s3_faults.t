@@ -1,5 +1,5 @@
-#@ once
 #@ timeout 1200
+#@ once
 # Harm to every request in turn, on its way between pgdr and a real S3 server: WAL that is pushed, a
 # backup, a restore. What passes is outlived without anything lost or stored twice under another name;
 # what does not is named, and the next attempt makes it good.
@@ -104,8 +104,9 @@ for my $what (sort keys %final) {
     my ($pgdr, $direct) = repository('push-' . $what =~ s/\W+/-/gr);
     my ($with, $exit, $message) = @{ $final{$what} };
     my @pushed;
+    # From then on: what is asked ahead of need is asked again before it is an error.
     my ($runs, @bad) = every_request(
-        $with,
+        { %$with, times => 0 },
         sub {
             my ($n) = @_;
             my $segment = $fresh[$n - 1];
