@@ -78,8 +78,12 @@ static void push_hint_path(const WalPushSpec *spec, const char *file, Err *err)
 {
     char *wal_dir AUTO(mem_freep) = path_join(spec->data_dir, "pg_wal");
     char *path AUTO(mem_freep) = path_join(wal_dir, file);
-    if (err->code == ERR_NOT_FOUND && !strchr(spec->path, '/') && access(path, F_OK) == 0)
+    if (err->code != ERR_NOT_FOUND)
+        return;
+    if (!strchr(spec->path, '/') && access(path, F_OK) == 0)
         err_hint(err, "it is in pg_wal: archive_command must say 'archive-push %%p', not %%f");
+    else
+        err_hint(err, "archive_command gives %%p, a path that begins in the data directory");
 }
 
 ErrCode wal_push(const WalPushSpec *spec, Err *err)

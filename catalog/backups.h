@@ -29,9 +29,9 @@ void backup_list_release(BackupList *l);
 /*
  * All that exist and are not retired, oldest first: those of one timeline by the LSN at which they
  * stop, whatever the clocks said; others by when they stopped. Ids play no part: two backups of one
- * second have ids in any order. One whose summary cannot be read, for
- * whatever reason that is its own, is in `broken`: the others are as good without it. A storage
- * that does not answer is an error.
+ * second have ids in any order. One whose summary cannot be read, for whatever reason that is its
+ * own, is in `broken`: the others are as good without it. A storage that does not answer is an
+ * error.
  */
 MUST_CHECK ErrCode backup_list_read(Repo *repo, BackupList *ret, Err *err);
 
@@ -52,5 +52,9 @@ void backups_on_path(const BackupList *l, uint64_t system_id, uint32_t wal_segme
 bool backup_same_system(const BackupSummary *a, const BackupSummary *b);
 /* By id, or by an unambiguous beginning of one. NULL when there is none. */
 const BackupSummary *backup_find(const BackupList *l, const char *id);
+/* The same for an operator: ERR_NOT_FOUND when there is none, ERR_USAGE when several begin so; one
+ * that cannot be read fails with the reason of that. */
+MUST_CHECK ErrCode backup_pick(const BackupList *l, const Repo *repo, const char *id,
+                               const BackupSummary **ret, Err *err);
 
 #endif

@@ -231,6 +231,13 @@ static void tli_text(uint32_t tli, char out[9])
     snprintf(out, 9, "%08X", tli);
 }
 
+char *wal_frozen_prefix(const WalStore *store, uint32_t tli)
+{
+    char tli8[9];
+    tli_text(tli, tli8);
+    return timeline_marks_prefix(store, tli8, FROZEN "-");
+}
+
 ErrCode wal_check_frozen(WalStore *store, uint32_t tli, uint64_t segno, Err *err)
 {
     char tli8[9];

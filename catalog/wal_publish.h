@@ -67,6 +67,8 @@ MUST_CHECK ErrCode wal_file_store(WalStore *store, const WalFile *f, WalStored *
 /* Keeps a file that must not become part of its timeline, under orphan/. */
 MUST_CHECK ErrCode wal_file_store_orphan(WalStore *store, const WalFile *f, Err *err);
 
+/* What begins the names that wal_check_frozen() lists; the caller frees. */
+char *wal_frozen_prefix(const WalStore *store, uint32_t tli);
 /* ERR_CONFLICT, saying what to do, when the timeline is frozen at or before `segno`. */
 MUST_CHECK ErrCode wal_check_frozen(WalStore *store, uint32_t tli, uint64_t segno, Err *err);
 

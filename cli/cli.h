@@ -23,6 +23,12 @@
 #include "lib/common/log.h"
 #include "lib/common/progress.h"
 
+/* See cli/ahead.h. */
+typedef struct CliHint {
+    char *prefix; /* of names in the repository */
+    size_t fetch_max;
+} CliHint;
+
 typedef struct Cli {
     CommandId id;
     const Command *command;
@@ -33,6 +39,9 @@ typedef struct Cli {
     int status;        /* exit status when it is not to be the one of the error; -1 otherwise */
     Args parsed;       /* this and the settings are read through the accessors */
     Settings *settings;
+    VEC(CliHint) ahead;
+    /* One a repository, or NULL; cli_end_ahead() frees those that nobody took. */
+    VEC(struct Storage *) opened;
 } Cli;
 
 /* Every command of the table. */
@@ -66,6 +75,8 @@ const StrList *opt_list(const Cli *cli, OptId id);
  */
 size_t opt_repos(const Cli *cli);
 const char *opt_repo_name(const Cli *cli, size_t i);
+/* The URLs of all that are configured or in effect, appended. */
+void opt_repo_urls(const Cli *cli, StrList *ret);
 const char *opt_repo_text(const Cli *cli, size_t i, OptId id);
 bool opt_repo_bool(const Cli *cli, size_t i, OptId id);
 int64_t opt_repo_int(const Cli *cli, size_t i, OptId id);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "archive/wal_push.h"
+#include "cli/ahead.h"
 #include "cli/cli.h"
 #include "cli/cluster.h"
 #include "cli/repos.h"
@@ -46,12 +47,16 @@ ErrCode cmd_archive_push(Cli *cli, Err *err)
     TRY(cli_data_dir(cli, &data_dir, err));
     TRY(check_named_cluster(cli, data_dir, err));
     RepoSource repos = cli_repo_source(cli);
+    const char *slash = strrchr(cli->args[0], '/');
+    cli_look_ahead(cli, data_dir, slash ? slash + 1 : cli->args[0]);
     WalPushSpec spec = {.path = cli->args[0],
                         .data_dir = data_dir,
                         .repos = &repos,
                         .level = (int)opt_int(cli, OPT_COMPRESS_LEVEL),
                         .threads = cli_jobs(cli)};
-    TRY(wal_push(&spec, err));
+    ErrCode rc = wal_push(&spec, err);
+    cli_end_ahead(cli);
+    TRY(rc);
     json_object_set_new(out_doc(&cli->out), "archived", out_json_text(cli->args[0]));
     return ERR_OK;
 }
@@ -80,6 +85,7 @@ static ErrCode archive_get(Cli *cli, const TimelinePath *path, Err *err)
     if (!data_dir)
         TRY(cli_data_dir(cli, &data_dir, err));
     RepoSource repos = cli_repo_source(cli);
+    cli_look_ahead(cli, data_dir, cli->args[0]);
     spool = mem_printf("%s/%s", opt_text(cli, OPT_SPOOL), opt_cluster(cli));
     WalGetSpec spec = {.file = cli->args[0],
                        .to = cli->args[1],
@@ -90,7 +96,9 @@ static ErrCode archive_get(Cli *cli, const TimelinePath *path, Err *err)
                        .spool = spool,
                        .threads = cli_jobs(cli),
                        .repos = &repos};
-    TRY(wal_get(&spec, &answer, err));
+    ErrCode rc = wal_get(&spec, &answer, err);
+    cli_end_ahead(cli);
+    TRY(rc);
     json_object_set_new(out_doc(&cli->out), "found", json_boolean(answer == WAL_GET_FOUND));
     if (answer == WAL_GET_ABSENT) {
         log_info("%s is not archived", cli->args[0]);

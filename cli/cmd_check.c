@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "catalog/wal_publish.h"
 #include "cli/cli.h"
@@ -82,11 +83,20 @@ static bool setting_is(const char *value, const char *what)
     return value && strcmp(value, what) == 0;
 }
 
+/* The program that a command begins with, when it has a whole path without quotes; else NULL. */
+static char *program_of(const char *command)
+{
+    size_t n = strcspn(command, " \t'\"\\");
+    return command[0] == '/' && (!command[n] || strchr(" \t", command[n])) ? mem_strndup(command, n)
+                                                                           : NULL;
+}
+
 static void check_archive_command(Check *c)
 {
     const PgServer *s = &c->server;
     const char *command = s->archive_command ? s->archive_command : "";
     char *set AUTO(mem_freep) = archive_command_line(c->cli);
+    char *program AUTO(mem_freep) = program_of(command);
     if (setting_is(s->archive_mode, "off")) {
         char *hint AUTO(mem_freep) = mem_printf(
             "set archive_mode = on and %s in postgresql.conf, and restart the server", set);
@@ -95,13 +105,18 @@ static void check_archive_command(Check *c)
     }
     if (s->archive_library && *s->archive_library)
         check_add(c, "archive_library", true, s->archive_library);
-    else if (strstr(command, "archive-push"))
+    else if (strstr(command, "archive-push") && (!program || access(program, X_OK) == 0))
         check_add(c, "archive_command", true, command);
     else {
+        bool other = !strstr(command, "archive-push");
         char *hint AUTO(mem_freep) =
             mem_printf("set %s in postgresql.conf, and reload the server", set);
-        check_failed(c, "archive_command", "archive_command does not call 'pgdr archive-push'",
-                     hint);
+        char *problem AUTO(mem_freep) =
+            other
+                ? mem_strdup("archive_command does not call 'pgdr archive-push'")
+                : mem_printf("archive_command calls '%s', which %s", program,
+                             access(program, F_OK) == 0 ? "this user cannot run" : "is not there");
+        check_failed(c, "archive_command", problem, hint);
     }
 }
 
@@ -162,16 +177,28 @@ static bool check_server(Check *c)
 
 /* --- one segment, all the way --- */
 
-static void archiver_says(Check *c, Err *err)
+/* Why the segment did not come. An archiver whose command cannot be run dies without a word here.
+ */
+static void archiver_says(Check *c, const char *file, Err *err)
 {
     PgRows rows = {.rows = 0};
     Err why = {0};
-    if (pg_query(c->conn, &rows, &why,
-                 "select last_failed_wal, last_failed_time from pg_catalog.pg_stat_archiver where "
-                 "last_failed_time > coalesce(last_archived_time, '-infinity')",
-                 0) != ERR_OK)
+    char *set AUTO(mem_freep) = archive_command_line(c->cli);
+    err_hint(err, "the server's log says what archive_command does");
+    if (pg_query(
+            c->conn, &rows, &why,
+            "select last_failed_wal, last_failed_time, last_archived_wal from "
+            "pg_catalog.pg_stat_archiver where last_failed_time > coalesce(last_archived_time, "
+            "'-infinity') or last_archived_wal = $1",
+            1, file) != ERR_OK)
         return;
-    if (rows.rows)
+    const char *archived = rows.rows ? pg_value(&rows, 0, 2) : NULL;
+    if (archived && strcmp(archived, file) == 0)
+        err_hint(err,
+                 "archive_command says that it has stored it, so it stores elsewhere: for this "
+                 "configuration and cluster it is %s",
+                 set);
+    else if (rows.rows)
         err_hint(err, "archive_command fails: last for %s at %s; the server's log says why",
                  pg_value(&rows, 0, 0), pg_value(&rows, 0, 1));
     pg_rows_release(&rows);
@@ -231,7 +258,7 @@ static void check_round_trip(Check *c)
             continue; /* found before */
         if (wait_for_segment(c, repo, file, begin + opt_duration(c->cli, OPT_ARCHIVE_TIMEOUT),
                              &err) != ERR_OK) {
-            archiver_says(c, &err);
+            archiver_says(c, file, &err);
             check_failed_err(c, "WAL", &err);
             continue;
         }

@@ -97,9 +97,10 @@ static ErrCode load_file(Load *l, Err *err)
     if (conf_file_read(s->file, &file, err) != ERR_OK) {
         if (err->code == ERR_NOT_FOUND && s->global.at[OPT_CONFIG].source == FROM_DEFAULT)
             return ERR_OK;
-        if (err->code == ERR_NOT_FOUND)
-            return err_set(err, ERR_CONFIG, "there is no configuration file '%s'", s->file);
-        return err->code;
+        if (err->code != ERR_NOT_FOUND)
+            return err->code;
+        err_set(err, ERR_CONFIG, "there is no configuration file '%s'", s->file);
+        return err_hint(err, "without --config and PGDR_CONFIG it is '%s'", CONFIG_PATH);
     }
     s->file_exists = true;
     return settings_take_file(s, &file, err);

@@ -15,7 +15,9 @@
 
 #define RANGE_RAW (128 * MIB) /* of one file, for one worker */
 #define WRITE_SIZE (1 * MIB)
-#define READER_MEMORY (24 * MIB) /* of one worker, for stored bytes */
+/* For stored bytes: of one worker, and of all. */
+#define READER_MEMORY (24 * MIB)
+#define READERS_MEMORY (96 * MIB)
 #define TABLES_MEMORY (48 * MIB)
 #define BATCH_FILES 256
 #define BATCH_RAW (8 * MIB)
@@ -107,7 +109,8 @@ static void *worker_new(void *shared)
 {
     ExtractWorker *w = NEW(ExtractWorker);
     w->x = shared;
-    w->reader = page_reader_new(w->x->spec->repo, w->x->tables, READER_MEMORY);
+    w->reader = page_reader_new(w->x->spec->repo, w->x->tables,
+                                MIN(READER_MEMORY, READERS_MEMORY / w->x->spec->jobs));
     w->buf = mem_aligned(FILE_WRITER_ALIGN, WRITE_SIZE);
     w->disk = w->x->spec->delta ? mem_aligned(FILE_WRITER_ALIGN, WRITE_SIZE) : NULL;
     return w;
@@ -125,7 +128,8 @@ static void worker_free(void *state)
 static ErrCode set_owner(const Extract *x, int fd, const char *path, uint32_t mode, Owner owner,
                          Err *err)
 {
-    if ((mode & 0077 || mode != 0600) && fchmod(fd, mode) != 0)
+    /* A file that is new was made with 0600. */
+    if ((x->spec->delta || mode != 0600) && fchmod(fd, mode) != 0)
         return err_errno(err, errno, "cannot set the mode of '%s'", path);
     if (x->spec->owners && fchown(fd, owner.uid, owner.gid) != 0)
         return err_errno(err, errno, "cannot set the owner of '%s'", path);
@@ -421,7 +425,6 @@ static ErrCode keep_control(Extract *x, const FileEntry *e, Err *err)
     PageReader *r AUTO(page_reader_freep) = page_reader_new(x->spec->repo, x->tables, MIB);
     TRY(page_reader_small(r, x->header->ids.at[e->backup], e, &data, err));
     buf_append(&x->result->pg_control, data, (size_t)e->size);
-    x->result->pg_control_mode = e->mode;
     return ERR_OK;
 }
 

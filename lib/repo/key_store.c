@@ -46,7 +46,8 @@ static ErrCode wraps_next(const Buf *text, size_t *at, json_t **ret, Err *err)
 }
 
 /* Wraps of keys, a line each. */
-static ErrCode wraps_put(Repo *r, RepoKey *const *keys, size_t n, const char *name, Err *err)
+static ErrCode wraps_put(Repo *r, const RepoKey *const *keys, size_t n, const char *name,
+                         StoragePutFlags flags, Err *err)
 {
     ObjectWriter *w AUTO(object_writer_freep) = object_writer_new(4 * KIB);
     Compressor *c AUTO(compressor_freep) = compressor_new(1);
@@ -64,7 +65,7 @@ static ErrCode wraps_put(Repo *r, RepoKey *const *keys, size_t n, const char *na
     secret_wipe(&plain, sizeof(plain));
     int fd;
     Slice bytes = object_writer_bytes(w, &fd);
-    return storage_put_bytes(r->storage, name, bytes.data, bytes.len, STORAGE_CREATE, err);
+    return storage_put_bytes(r->storage, name, bytes.data, bytes.len, flags, err);
 }
 
 ErrCode key_put(Repo *r, RepoKey *key, Err *err)
@@ -74,7 +75,7 @@ ErrCode key_put(Repo *r, RepoKey *key, Err *err)
     random_name(wrap);
     for (int copy = 1; copy <= COPIES; copy++) {
         char *name AUTO(mem_freep) = mem_printf(KEYS_PREFIX "%s/%s.%d", id, wrap, copy);
-        ErrCode rc = wraps_put(r, &key, 1, name, err);
+        ErrCode rc = wraps_put(r, (const RepoKey *const *)&key, 1, name, STORAGE_CREATE, err);
         /* Another init saw the first copy, and has added those that were missing. */
         if (rc != ERR_OK && rc != ERR_EXISTS)
             return rc;
@@ -86,7 +87,8 @@ ErrCode key_put_beside(Repo *r, const char *backup_id, Err *err)
 {
     char *relative AUTO(mem_freep) = backup_object_name(backup_id, "key");
     char *name AUTO(mem_freep) = repo_full_name(r, relative);
-    ErrCode rc = wraps_put(r, r->keys.keys.at, r->keys.keys.n, name, err);
+    ErrCode rc = wraps_put(r, (const RepoKey *const *)r->keys.keys.at, r->keys.keys.n, name,
+                           STORAGE_CREATE, err);
     return rc == ERR_EXISTS ? ERR_OK : rc;
 }
 
@@ -212,8 +214,8 @@ static ErrCode keys_from(KeysRead *k, const StrList *names, size_t id_off, Err *
     return ERR_OK;
 }
 
-/* When keys/ lacks a key, the copies beside the backups. A reason that was found before, as that a
- * copy in keys/ is damaged, tells more than one that is found here. */
+/* The copies beside the backups, of keys that are not known yet. A reason that was found before, as
+ * that a copy in keys/ is damaged, tells more than one that is found here. */
 static ErrCode keys_beside(KeysRead *k, Err *err)
 {
     StrList clusters AUTO(str_list_release) = {0};
@@ -244,60 +246,90 @@ static bool keys_all(const KeysRead *k, const StrList *names)
     return names->n > 0;
 }
 
+/* How old the key of a wrap says it is; false when the object cannot be read. Not to be trusted:
+ * who can write to the medium can write this too. */
+static bool wrap_age(Repo *r, const char *name, TimeUs *ret)
+{
+    Err why = {0};
+    Buf text AUTO(buf_release) = {0};
+    json_t *wrap AUTO(json_decrefp) = NULL;
+    size_t at = 0;
+    return wraps_get(r, name, &text, &why) == ERR_OK &&
+           wraps_next(&text, &at, &wrap, &why) == ERR_OK && wrap &&
+           json_get_number(wrap, "created", 0, INT64_MAX, ret, &why) == ERR_OK;
+}
+
+/*
+ * A change of the passphrase that was interrupted leaves some keys under the one and some under the
+ * other. Who opens only the younger ones must not go on: with another oldest key WAL gets other
+ * names, and what is pushed again looks like a second history. Keys that are younger than all of
+ * ours may be of a change that goes on right now, and nothing of ours is written under them.
+ */
+static ErrCode keys_check_oldest(Repo *r, const StrList *names, Err *err)
+{
+    for (size_t i = 0; i < names->n && r->key; i++) {
+        TimeUs created;
+        if (key_known(r, names->at[i] + strlen(KEYS_PREFIX), '/') ||
+            !wrap_age(r, names->at[i], &created) || created >= r->key->created)
+            continue;
+        char mine[2 * KEY_ID_LEN + 1];
+        err_set(err, ERR_WRONG_KEY,
+                "the passphrase opens the key %s, but not the older one of '%s': a change of the "
+                "passphrase was interrupted",
+                hex_format(r->key->id, KEY_ID_LEN, mine), names->at[i]);
+        return err_hint(err, "use the other passphrase, and run 'pgdr repo rekey' again");
+    }
+    return ERR_OK;
+}
+
 ErrCode keys_read(Repo *r, KeyRing *ring, Err *err)
 {
     StrList names AUTO(str_list_release) = {0};
     KeysRead k = {.repo = r, .ring = ring};
     TRY(storage_list_names(r->storage, KEYS_PREFIX, false, &names, err));
     TRY(keys_from(&k, &names, strlen(KEYS_PREFIX), err));
-    const size_t had = r->keys.keys.n;
-    const bool empty = k.last.code == ERR_OK; /* no copy was found wrong */
     if (!keys_all(&k, &names)) {
+        const size_t had = r->keys.keys.n;
         TRY(keys_beside(&k, err));
         if (r->keys.keys.n > had)
             log_line(LOG_WARN, "'pgdr init' writes it anew",
                      "the 'keys' folder of repository '%s' is %s: the copies beside the backups "
                      "are used",
-                     r->name, empty ? "empty" : "damaged");
+                     r->name, names.n ? "damaged" : "empty");
     }
     choose_keys(r);
     if (!r->key && k.last.code != ERR_OK) {
         *err = k.last;
         return err->code;
     }
-    return ERR_OK;
+    return keys_check_oldest(r, &names, err);
 }
 
-static bool key_is_stored(const RepoKey *key, const StrList *names)
+ErrCode keys_read_again(Repo *r, const KeySecret *secret, bool *ret_more, Err *err)
 {
-    char id[2 * KEY_ID_LEN + 2];
-    hex_format(key->id, KEY_ID_LEN, id);
-    strcat(id, "/");
-    for (size_t i = 0; i < names->n; i++)
-        if (strncmp(names->at[i] + strlen(KEYS_PREFIX), id, strlen(id)) == 0)
-            return true;
-    return false;
-}
-
-ErrCode keys_put_back(Repo *r, KeyRing *ring, Err *err)
-{
-    StrList names AUTO(str_list_release) = {0};
-    KeysRead k = {.repo = r, .ring = ring};
-    TRY(storage_list_names(r->storage, KEYS_PREFIX, false, &names, err));
-    TRY(keys_beside(&k, err));
-    choose_keys(r);
-    keys_keep_cipher(r, r->key->cipher);
-    for (size_t i = 0; i < r->keys.keys.n; i++) {
-        RepoKey *key = r->keys.keys.at[i];
-        char id[2 * KEY_ID_LEN + 1];
-        if (key_is_stored(key, &names))
-            continue;
-        TRY(key_put(r, key, err));
-        log_info("key %s, of which only copies beside backups were left, is in the 'keys' folder "
-                 "of repository '%s' again",
-                 hex_format(key->id, KEY_ID_LEN, id), r->name);
+    KeyRing *ring AUTO(keyring_freep) = keyring_new(secret);
+    Repo now = {.storage = r->storage, .name = r->name};
+    *ret_more = false;
+    ErrCode rc = keys_read(&now, ring, err);
+    if (rc == ERR_OK && now.key)
+        keys_keep_cipher(&now, r->key->cipher);
+    for (size_t i = 0; i < now.keys.keys.n; i++) {
+        RepoKey *key = now.keys.keys.at[i];
+        RepoKey *had = (RepoKey *)repo_keys_find(&r->keys, key->id);
+        if (had && rc == ERR_OK) {
+            json_t *old = had->wrap;
+            had->wrap = key->wrap;
+            key->wrap = old;
+        }
+        if (had || rc != ERR_OK || key->cipher != r->key->cipher) {
+            repo_key_free(key);
+        } else {
+            vec_push(&r->keys.keys, key);
+            *ret_more = true;
+        }
     }
-    return ERR_OK;
+    vec_release(&now.keys.keys);
+    return rc;
 }
 
 /* --- whether all copies are whole --- */
@@ -390,8 +422,9 @@ typedef struct Mend {
 static void mend_note(void *arg, const char *object, const Err *why)
 {
     Mend *m = arg;
-    (void)why;
-    vec_push(&m->names, mem_strdup(object));
+    /* One that this version does not understand, or cannot read now, is not ours to replace. */
+    if (why->code == ERR_DAMAGED || why->code == ERR_NOT_FOUND || why->code == ERR_LIMIT)
+        vec_push(&m->names, mem_strdup(object));
 }
 
 static const RepoKey *key_of_name(const Repo *r, const char *name)
@@ -401,33 +434,35 @@ static const RepoKey *key_of_name(const Repo *r, const char *name)
                                                                       : NULL;
 }
 
-/* The bytes of a copy that is exactly what the key was opened from; false when there is none. */
-static bool find_proven(Repo *r, const RepoKey *key, const char *name, Buf *ret)
+/* Whether one of the copies is exactly what the key was opened from, or none can be read at all:
+ * then that is what they shall be. */
+static bool is_proven(Repo *r, const RepoKey *key, const char *name)
 {
-    Err why = {0};
+    bool any = false;
     for (int copy = 1; copy <= COPIES; copy++) {
+        Err why = {0};
         Buf text AUTO(buf_release) = {0};
         json_t *wrap AUTO(json_decrefp) = NULL;
         size_t at = 0;
         char *other AUTO(mem_freep) = mem_printf("%.*s.%d", (int)copy_stem(name), name, copy);
-        ret->len = 0;
-        if (wraps_get(r, other, &text, &why) == ERR_OK &&
-            wraps_next(&text, &at, &wrap, &why) == ERR_OK && json_equal(wrap, key->wrap) &&
-            storage_get_all(r->storage, other, KEY_TEXT_MAX, ret, &why) == ERR_OK)
+        ErrCode rc = wraps_get(r, other, &text, &why);
+        if (rc == ERR_OK)
+            rc = wraps_next(&text, &at, &wrap, &why);
+        any |= rc != ERR_DAMAGED && rc != ERR_NOT_FOUND && rc != ERR_LIMIT;
+        if (rc != ERR_OK)
+            continue;
+        if (json_equal(wrap, key->wrap))
             return true;
     }
-    return false;
+    return !any;
 }
 
 static ErrCode mend_one(Repo *r, const char *name, size_t *n, Err *err)
 {
-    Buf bytes AUTO(buf_release) = {0};
     const RepoKey *key = key_of_name(r, name);
-    if (!key || name[strlen(name) - 1] == '/') /* a whole key: see keys_put_back */
+    if (!key || !copy_stem(name) || !is_proven(r, key, name))
         return ERR_OK;
-    if (!find_proven(r, key, name, &bytes))
-        return ERR_OK;
-    TRY(storage_put_bytes(r->storage, name, bytes.data, bytes.len, STORAGE_OVERWRITE, err));
+    TRY(wraps_put(r, &key, 1, name, STORAGE_OVERWRITE, err));
     ++*n;
     return ERR_OK;
 }
@@ -451,15 +486,78 @@ ErrCode key_check_beside(Repo *r, const char *backup_id, Err *err)
     return copy_check(r, name, &text, err);
 }
 
+static bool key_is_stored(const RepoKey *key, const StrList *names)
+{
+    char id[2 * KEY_ID_LEN + 2];
+    hex_format(key->id, KEY_ID_LEN, id);
+    strcat(id, "/");
+    for (size_t i = 0; i < names->n; i++)
+        if (strncmp(names->at[i] + strlen(KEYS_PREFIX), id, strlen(id)) == 0)
+            return true;
+    return false;
+}
+
+ErrCode keys_put_back(Repo *r, KeyRing *ring, Err *err)
+{
+    StrList names AUTO(str_list_release) = {0};
+    KeysRead k = {.repo = r, .ring = ring};
+    TRY(storage_list_names(r->storage, KEYS_PREFIX, false, &names, err));
+    TRY(keys_beside(&k, err));
+    choose_keys(r);
+    keys_keep_cipher(r, r->key->cipher);
+    for (size_t i = 0; i < r->keys.keys.n; i++) {
+        RepoKey *key = r->keys.keys.at[i];
+        char id[2 * KEY_ID_LEN + 1];
+        if (key_is_stored(key, &names))
+            continue;
+        TRY(key_put(r, key, err));
+        log_info("key %s, of which only copies beside backups were left, is in the 'keys' folder "
+                 "of repository '%s' again",
+                 hex_format(key->id, KEY_ID_LEN, id), r->name);
+    }
+    return ERR_OK;
+}
+
 /* --- a new passphrase, a new key --- */
+
+/*
+ * Whether a passphrase opens the repository hangs on the oldest key (keys_check_oldest). Its new
+ * wrap comes last and its old one goes first, so that either passphrase opens all keys or none,
+ * wherever this is interrupted.
+ */
+static int youngest_first(const void *a, const void *b)
+{
+    return -key_compare(*(RepoKey *const *)a, *(RepoKey *const *)b);
+}
 
 static ErrCode rekey_wrap_all(Repo *r, KeyRing *ring, const WrapMethod *m, Err *err)
 {
+    qsort(r->keys.keys.at, r->keys.keys.n, sizeof(*r->keys.keys.at), youngest_first);
     for (size_t i = 0; i < r->keys.keys.n; i++) {
         TRY(repo_key_wrap(r->keys.keys.at[i], ring, m, err));
         TRY(key_put(r, r->keys.keys.at[i], err));
     }
     return ERR_OK;
+}
+
+static ErrCode rekey_remove(Repo *r, const StrList *old, Err *err)
+{
+    char id[2 * KEY_ID_LEN + 1];
+    StrList first = {0}, rest = {0}; /* borrowed names */
+    char *oldest AUTO(mem_freep) =
+        mem_printf(KEYS_PREFIX "%s/", hex_format(r->wal_key->id, KEY_ID_LEN, id));
+    for (size_t i = 0; i < old->n; i++) {
+        if (strncmp(old->at[i], oldest, strlen(oldest)) == 0)
+            vec_push(&first, old->at[i]);
+        else
+            vec_push(&rest, old->at[i]);
+    }
+    ErrCode rc = storage_remove(r->storage, (const char *const *)first.at, first.n, err);
+    if (rc == ERR_OK)
+        rc = storage_remove(r->storage, (const char *const *)rest.at, rest.n, err);
+    vec_release(&first);
+    vec_release(&rest);
+    return rc;
 }
 
 /* What was written must open under the new passphrase before the old wraps go. */
@@ -520,5 +618,5 @@ ErrCode repo_rekey(Repo *r, const RepoSpec *spec, const KeySecret *secret, bool 
         mint_key(r);
     TRY(rekey_wrap_all(r, ring, &m, err));
     TRY(rekey_prove(r, secret, &old, err));
-    return storage_remove(r->storage, (const char *const *)old.at, old.n, err);
+    return rekey_remove(r, &old, err);
 }

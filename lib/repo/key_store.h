@@ -17,14 +17,15 @@
 /* Fills r->keys, r->key (the newest) and r->wal_key. One good copy of each key is enough; a damaged
  * one is worth a warning. r->key stays NULL when there are no keys at all. */
 MUST_CHECK ErrCode keys_read(Repo *r, KeyRing *ring, Err *err);
+/*
+ * Looks for keys that others made since, and takes over the wraps as they are now; `secret` may give
+ * another passphrase than at first. What is written goes on under the same key. *ret_more: whether
+ * there are more keys than before. Not while another thread reads objects.
+ */
+MUST_CHECK ErrCode keys_read_again(Repo *r, const KeySecret *secret, bool *ret_more, Err *err);
 /* Leaves only keys of the cipher, when there is one: in an encrypted repository, a key in the clear
  * was put there by somebody who has no passphrase, and so would be what is written under it. */
 void keys_keep_cipher(Repo *r, uint8_t cipher);
-/*
- * Completes keys/ from the copies beside the backups. A folder with some of the keys is worse than
- * none: nobody looks for the others, and with the oldest one missing WAL would get other names.
- */
-MUST_CHECK ErrCode keys_put_back(Repo *r, KeyRing *ring, Err *err);
 /*
  * Looks at every copy of every key, without a passphrase: `found` is called for each that is
  * damaged, missing, or other than its fellows. An error is one of the storage as a whole.
@@ -37,6 +38,11 @@ MUST_CHECK ErrCode keys_mend(Repo *r, size_t *ret, Err *err);
 /* As keys_check for the copy beside a backup: an error says what is wrong with it. */
 MUST_CHECK ErrCode key_check_beside(Repo *r, const char *backup_id, Err *err);
 
+/*
+ * Completes keys/ from the copies beside the backups. A folder with some of the keys is worse than
+ * none: nobody looks for the others, and with the oldest one missing WAL would get other names.
+ */
+MUST_CHECK ErrCode keys_put_back(Repo *r, KeyRing *ring, Err *err);
 /* Puts a key's wrap, in three copies. */
 MUST_CHECK ErrCode key_put(Repo *r, RepoKey *key, Err *err);
 /* Puts the wraps of all keys beside a backup. */

@@ -3,7 +3,6 @@
 
 #include "lib/common/hex.h"
 #include "lib/pg/lsn.h"
-#include "lib/pg/relfile.h"
 #include "lib/repo/manifest.h"
 
 #define HEAD_MAX (64 * MIB)
@@ -444,14 +443,17 @@ static ErrCode entry_kind(const json_t *j, FileKind *ret, Err *err)
 }
 
 /* Through a link in any other place files could be written outside of the data directory. */
-static ErrCode entry_link(const FileEntry *e, Err *err)
+static ErrCode entry_link(const ManifestHeader *h, const FileEntry *e, Err *err)
 {
-    uint32_t oid;
     if (!e->link)
         return err_set(err, ERR_DAMAGED, "the link '%s' has no target", e->path);
-    if (!tablespace_entry_parse(e->path, &oid))
-        return err_set(err, ERR_DAMAGED, "the link '%s' is not one of a tablespace", e->path);
-    return ERR_OK;
+    for (size_t i = 0; i < h->tablespaces.n; i++) {
+        char path[32];
+        snprintf(path, sizeof(path), "pg_tblspc/%u", h->tablespaces.at[i].oid);
+        if (strcmp(path, e->path) == 0 && strcmp(h->tablespaces.at[i].path, e->link) == 0)
+            return ERR_OK;
+    }
+    return err_set(err, ERR_DAMAGED, "the link '%s' is not one of a tablespace", e->path);
 }
 
 static ErrCode entry_parse(ManifestReader *r, const json_t *j, FileEntry *e, Err *err)
@@ -465,7 +467,7 @@ static ErrCode entry_parse(ManifestReader *r, const json_t *j, FileEntry *e, Err
         return err_set(err, ERR_DAMAGED, "'%s' is out of order", e->path);
     TRY(get_bytes(j, "to", &r->decoded[1], &e->link, err));
     if (e->kind == FILE_LINK)
-        TRY(entry_link(e, err));
+        TRY(entry_link(&r->header, e, err));
     if (e->kind == FILE_REGULAR) {
         int64_t size;
         TRY(json_get_number(j, "s", 0, FILE_SIZE_MAX, &size, err));

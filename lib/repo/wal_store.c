@@ -78,10 +78,20 @@ static ErrCode list_found(WalStore *s, const char *prefix, bool want_stat, WalFo
     return repo_list(s->repo, &list, err);
 }
 
-ErrCode wal_find(WalStore *s, const char *file, WalFoundList *ret, Err *err)
+char *wal_find_prefix(const WalStore *s, const char *file)
 {
     char *dir AUTO(mem_freep) = file_directory(s, file);
-    char *prefix AUTO(mem_freep) = mem_printf("%s%s-", dir, file);
+    return mem_printf("%s%s-", dir, file);
+}
+
+char *wal_histories_prefix(const WalStore *s)
+{
+    return mem_printf("wal/%s/history/", s->system);
+}
+
+ErrCode wal_find(WalStore *s, const char *file, WalFoundList *ret, Err *err)
+{
+    char *prefix AUTO(mem_freep) = wal_find_prefix(s, file);
     return list_found(s, prefix, false, ret, err);
 }
 
@@ -94,7 +104,7 @@ ErrCode wal_list_directory(WalStore *s, const char *tli8, const char *prefix16, 
 
 ErrCode wal_list_histories(WalStore *s, WalFoundList *ret, Err *err)
 {
-    char *prefix AUTO(mem_freep) = mem_printf("wal/%s/history/", s->system);
+    char *prefix AUTO(mem_freep) = wal_histories_prefix(s);
     return list_found(s, prefix, false, ret, err);
 }
 
@@ -154,12 +164,17 @@ void timeline_marks_release(TimelineMarks *m)
     vec_release(m);
 }
 
+char *timeline_marks_prefix(const WalStore *s, const char *tli8, const char *prefix)
+{
+    return mem_printf("timelines/%s/%s/%s", s->system, tli8, prefix);
+}
+
 ErrCode timeline_marks_read(WalStore *s, const char *tli8, const char *prefix, TimelineMarks *ret,
                             Err *err)
 {
     StrList names AUTO(str_list_release) = {0};
-    char *dir AUTO(mem_freep) = mem_printf("timelines/%s/%s/", s->system, tli8);
-    char *full AUTO(mem_freep) = mem_printf("%s%s", dir, prefix);
+    char *dir AUTO(mem_freep) = timeline_marks_prefix(s, tli8, "");
+    char *full AUTO(mem_freep) = timeline_marks_prefix(s, tli8, prefix);
     TRY(repo_list_names(s->repo, full, false, &names, err));
     for (size_t i = 0; i < names.n; i++) {
         TimelineMark mark = {.body = NULL};

@@ -45,6 +45,9 @@ char *wal_object_name(const WalStore *s, const char *file, const char *digest);
 char *wal_orphan_name(const WalStore *s, const char *host, const char *file, const char *digest);
 /* All objects of one file (more than one: different contents), appended. */
 MUST_CHECK ErrCode wal_find(WalStore *s, const char *file, WalFoundList *ret, Err *err);
+/* What begins the names that wal_find() and wal_list_histories() list; the caller frees. */
+char *wal_find_prefix(const WalStore *s, const char *file);
+char *wal_histories_prefix(const WalStore *s);
 /* All objects below one directory of 16 digits, sorted, appended. */
 MUST_CHECK ErrCode wal_list_directory(WalStore *s, const char *tli8, const char *prefix16,
                                       bool want_stat, WalFoundList *ret, Err *err);
@@ -71,6 +74,8 @@ typedef struct TimelineMark {
 } TimelineMark;
 typedef VEC(TimelineMark) TimelineMarks;
 void timeline_marks_release(TimelineMarks *m);
+/* What begins the names of marks whose own name begins with `prefix`; the caller frees. */
+char *timeline_marks_prefix(const WalStore *s, const char *tli8, const char *prefix);
 /* Marks whose name begins with `prefix` ("" for all). */
 MUST_CHECK ErrCode timeline_marks_read(WalStore *s, const char *tli8, const char *prefix,
                                        TimelineMarks *ret, Err *err);

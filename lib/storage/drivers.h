@@ -76,6 +76,20 @@ Storage *storage_throttle_new(Storage *inner, uint64_t bytes_per_second);
 /* Before the first use. */
 void storage_throttle_set_clock(Storage *throttle, const StorageClock *clock);
 
+/*
+ * Does what will be asked for before it is asked for, so that a process that lives for a few calls
+ * waits for the longest of them and not for their sum. It must stand inside a retry: what fails in
+ * the background is done again when it is asked for, and reported only then.
+ */
+Storage *storage_ahead_new(Storage *inner);
+/*
+ * Begins to list the names with this prefix and then, when it has at most `fetch_max` bytes, to
+ * read the first of them (0: not). The next flat listing of the prefix is answered from it, once,
+ * unless something was put or removed through this storage meanwhile; reads of the object are, so
+ * it must be one that never changes. All hints come before the first call.
+ */
+void storage_ahead_list(Storage *ahead, const char *prefix, size_t fetch_max);
+
 /* --- faults, for tests --- */
 
 typedef enum StorageOp {

@@ -1,5 +1,6 @@
 noinst_LIBRARIES += lib/storage/libstorage.a
 lib_storage_libstorage_a_SOURCES = \
+	lib/storage/ahead.c \
 	lib/storage/attempts.c lib/storage/attempts.h \
 	lib/storage/curl_lib.c lib/storage/curl_lib.h \
 	lib/storage/drivers.h \

@@ -19,7 +19,7 @@ my @order = qw(wall cpu stored tree);
 my @verdicts;
 
 # table(TITLE, {name => [result...]}, OF, AGAINST, {column => at most}): prints it with the ratios
-# OF : AGAINST, and OF : floor when the floor took part, and keeps the verdicts on the ratios.
+# OF : AGAINST, and both to the floor when that took part, and keeps the verdicts on the ratios.
 sub table
 {
     my ($title, $results, $of, $against, $targets) = @_;
@@ -31,8 +31,10 @@ sub table
     for my $name (@names) {
         print_row($name, map { cell($results, $name, $_) } @columns);
     }
-    for my $other (grep { $_ ne $of } @names) {
-        print_row("$of : $other", map { ratio_cell($results, $of, $other, $_) } @columns);
+    my @pairs = map { [$of, $_] } grep { $_ ne $of } @names;
+    push @pairs, ['floor', $against] if $results->{floor} && $results->{$against};
+    for my $pair (@pairs) {
+        print_row(join(' : ', @$pair), map { ratio_cell($results, @$pair, $_) } @columns);
     }
     print_row('target', map { $targets->{$_} ? "≤ $targets->{$_}" : '' } @columns) if %$targets;
     print "\n";
@@ -86,7 +88,7 @@ sub values_of
 sub ratio_cell
 {
     my ($results, $of, $against, $column) = @_;
-    return '' if !defined $results->{$against}[0]{$column};
+    return '' if grep { !defined $results->{$_}[0]{$column} } $of, $against;
     return sprintf '%.2f (%.2f)', ratios($results, $of, $against, $column);
 }
 

@@ -58,6 +58,7 @@ sub take_turns
             must('sync', '-f', test_root());
             my %how = ($c->{cwd} ? (cwd => $c->{cwd}) : (), $opt{tree} ? (tree => 1) : ());
             my $one = measured(\%how, @{ $c->{command}->($turn) });
+            say_progress(sprintf '  %s: %.1f s', $c->{name}, $one->{wall}) if ($one->{wall} // 0) > 10;
             $c->{after}->($turn, $one) if $c->{after};
             push @{ $results{ $c->{name} } }, $one;
         }

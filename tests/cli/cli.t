@@ -150,7 +150,8 @@ refused('too many', 2, qr/takes no arguments/, qr/pgdr help backup/, 'backup', '
 
 # --- a wrong configuration ---
 
-is(refused('missing file', 3, qr/there is no configuration file '\Q$dir\E\/none'/, undef,
+is(refused('missing file', 3, qr/there is no configuration file '\Q$dir\E\/none'/,
+    qr{without --config and PGDR_CONFIG it is '/etc/pgdr/pgdr.conf'},
     "--config=$dir/none", 'config'), 'config', '... code');
 write_file("$dir/bad", "[global]\n\njobs = x\n");
 refused('bad value in the file', 3,

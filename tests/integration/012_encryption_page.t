@@ -24,6 +24,14 @@ sub is_wrong_key
     return;
 }
 
+sub verify_finds
+{
+    my ($re, $what) = @_;
+    my $result = TestRun::run('sh', '-c', 'pgdr verify', { env => $page->env });
+    like("$result->{rc} $result->{out}", qr/\A23 .*$re/s, $what) or diag($result->describe);
+    return;
+}
+
 # --- setting it up ---
 
 $page->shell($page->next_block('pgdr keygen'));
@@ -63,8 +71,9 @@ is(scalar(() = glob "$root/srv/pgdr/app/backups/*/key"), 1, '... and one beside 
 unlink $copies[0] or die;
 spit($copies[1], 'damaged');
 $page->shell('pgdr info', 'one good copy is enough');
-my $verify = $page->shell('pgdr verify');
-like($verify->{err}, qr/WARNING: .*key/, '... and verify warns');
+verify_finds(qr/this copy of the key is missing.*'pgdr init' writes the others again/s, '... and verify says so');
+$page->shell('pgdr init');
+$page->shell('pgdr verify', 'init writes the others again');
 
 # --- a new passphrase and data key ---
 
@@ -84,8 +93,9 @@ is_wrong_key("pgdr --passphrase-file=$root/other info", 'a wrong passphrase is t
 
 my ($first, $second) = map { m{([^/]+)$} } sort { -M $b <=> -M $a } glob "$root/srv/pgdr/keys/*";
 rename "$root/srv/pgdr/keys", "$root/keys" or die;
-like($page->shell('pgdr check && pgdr verify', 'without keys/ the copies beside the backups serve')->{err},
+like($page->shell('pgdr check', 'without keys/ the copies beside the backups serve')->{err},
     qr/WARNING: the 'keys' folder .* is empty.*HINT: 'pgdr init'/s, '... with a warning');
+verify_finds(qr/all copies of the key are missing.*the copies beside the backups are used/s, '... and verify says so');
 my (undef, $newer) = glob "$root/srv/pgdr/app/backups/*";
 rename $newer, "$root/newer" or die;
 $page->shell("pgdr --passphrase-file=$root/old restore --type=immediate --to=$root/srv/old",
@@ -98,8 +108,7 @@ $page->shell('pgdr verify');
 
 for my $lost ($first, $second) {
     rename "$root/srv/pgdr/keys/$lost", "$root/$lost" or die;
-    my $result = TestRun::run('sh', '-c', 'pgdr verify', { env => $page->env });
-    like($result->{out}, qr/written under key $lost, .*'pgdr init' looks for a copy/,
+    verify_finds(qr/written under key $lost, .*'pgdr init' looks for a copy/,
         'a part of keys/ is lost, and what to do is said');
     $page->shell('pgdr init');
     $page->shell('pgdr check && pgdr verify', '... then it is there again');

@@ -51,7 +51,8 @@ append_to("$root/etc/postgresql/postgresql.conf", "archive_command = '" . $page-
 $page->shell("pg_ctl -s -D $root/etc/postgresql reload");
 $node->archive_all;
 like(join(' ', glob "$main/app/wal/*/*/*/$file-*"), qr/$file/, 'the other one has the segment');
-$page->shell("pgdr restore --to=$root/srv/copy", 'a restore with one of two repositories');
+is(TestRun::run('sh', '-c', "pgdr restore --to=$root/srv/copy", { env => $page->env })->{rc}, 20, 'a restore is refused');
+$page->shell($page->next_block('restore --repo=main'));
 rename "$offsite.away", $offsite or die;
 is(join(' ', glob "$offsite/app/wal/*/*/*/$file-*"), '', 'there is a hole');
 $page->shell($page->next_block('repo copy'));

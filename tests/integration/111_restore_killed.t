@@ -1,3 +1,4 @@
+#@ once
 # A restore that is killed, or that the disk fails, at many points: what it leaves is never a directory
 # that PostgreSQL would start with half of the files, and --delta goes on from there and ends with
 # exactly what an undisturbed restore makes.

@@ -1,3 +1,4 @@
+#@ once
 #@ smallfs 64
 # A server archives while its repository is missing, full, read-only or forbidden, or its
 # configuration is: it keeps its WAL and goes on; when all is well again, everything arrives, and nothing twice.

@@ -1,3 +1,4 @@
+#@ once
 # Servers whose archive_command or restore_command is wrong, and servers side by side in one
 # repository: each WAL comes to its own cluster, or is refused in words that say what to correct.
 

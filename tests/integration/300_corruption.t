@@ -1,3 +1,4 @@
+#@ once
 # Every kind of object in a repository, damaged in every way that storage, people and attackers damage
 # files. Whatever it is: verify finds it and names the object; info tells the truth; a restore gives
 # exactly what a restore from the whole repository gives, or an error with a name and nothing that

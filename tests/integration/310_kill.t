@@ -1,3 +1,4 @@
+#@ once
 # kill -9 in the middle: of backup, init, repo copy and verify --heal, before or within every call that
 # changes something in the repository. What was there stays whole and visible; what was not finished is
 # never seen; the next run does it.

@@ -53,6 +53,13 @@ sub bucket
     return $name;
 }
 
+# The keys of uploads to a bucket that were begun and neither completed nor aborted.
+sub uploads
+{
+    my ($self, $bucket) = @_;
+    return split /\n/, $self->command('uploads', $bucket);
+}
+
 # What the user "small" may store in all.
 sub quota { my ($self, $bytes) = @_; return $self->command('quota', $bytes) }
 

@@ -10,9 +10,9 @@ EXTRA_DIST += \
 	tests/lib/DocPage.pm \
 	tests/lib/Pgdr.pm \
 	tests/lib/Recovery.pm \
+	tests/lib/Faults.pm \
 	tests/lib/Rgw.pm \
 	tests/lib/S3Proxy.pm \
-	tests/lib/Faults.pm \
 	tests/lib/cache-dir \
 	tests/lib/get-deb \
 	tests/lib/get-pg \

@@ -1,6 +1,7 @@
 # Storage drivers and decorators: one suite (libconformance.a) that each of them passes, and what
 # is particular to each.
 STORAGE_TESTS = \
+	tests/storage/test_ahead \
 	tests/storage/test_decorators \
 	tests/storage/test_fault \
 	tests/storage/test_mem \
@@ -8,6 +9,7 @@ STORAGE_TESTS = \
 	tests/storage/test_posix_faults \
 	tests/storage/test_posix_limits \
 	tests/storage/test_retry \
+	tests/storage/test_s3_parts \
 	tests/storage/test_storage \
 	tests/storage/test_throttle
 
@@ -30,6 +32,10 @@ CONFORMANCE_LIBS = tests/storage/libconformance.a $(STORAGE_LIBS) $(COMMON_LIBS)
 tests_storage_test_decorators_SOURCES = tests/storage/test_decorators.c
 tests_storage_test_decorators_CFLAGS = $(UNIT_CFLAGS)
 tests_storage_test_decorators_LDADD = $(CONFORMANCE_LIBS)
+
+tests_storage_test_ahead_SOURCES = tests/storage/test_ahead.c
+tests_storage_test_ahead_CFLAGS = $(UNIT_CFLAGS)
+tests_storage_test_ahead_LDADD = $(CONFORMANCE_LIBS)
 
 tests_storage_test_mem_SOURCES = tests/storage/test_mem.c
 tests_storage_test_mem_CFLAGS = $(UNIT_CFLAGS)
@@ -76,6 +82,10 @@ tests_storage_bench_posix_SOURCES = tests/storage/bench_posix.c tests/storage/sh
 tests_storage_bench_posix_CFLAGS = $(UNIT_CFLAGS)
 tests_storage_bench_posix_LDFLAGS = $(AM_LDFLAGS) $(SHIM_WRAPS)
 tests_storage_bench_posix_LDADD = $(CONFORMANCE_LIBS)
+
+tests_storage_test_s3_parts_SOURCES = tests/storage/test_s3_parts.c
+tests_storage_test_s3_parts_CFLAGS = $(UNIT_CFLAGS)
+tests_storage_test_s3_parts_LDADD = $(CONFORMANCE_LIBS)
 
 # Needs an S3 server: tests/integration/450_s3_driver.t starts both.
 check_PROGRAMS += tests/storage/test_s3

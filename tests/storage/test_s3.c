@@ -2,7 +2,8 @@
  * The S3 driver against a real server: the suite, and what is particular to it. Needs the variables
  * that `tests/lib/rgw start` prints, and a bucket (PGDR_TEST_S3_BUCKET); started with them by
  * tests/integration/450_s3_driver.t. The argument says how it is reached: plain, tls, host, sts or
- * v2.
+ * v2. Or it is "large", which only writes one object of several parts and reads it back; what goes
+ * wrong is printed.
  */
 
 #include <signal.h>
@@ -415,16 +416,43 @@ static void v2_is_honest(void **state UNUSED)
     expect_err(ERR_USAGE, "cannot be the name", put_content(s, "a b", 1, 1, STORAGE_CREATE, err));
 }
 
+static ErrCode put_large(Err *err)
+{
+    S3Spec spec = spec_new();
+    Storage *s AUTO(storage_freep) = NULL;
+    Buf got AUTO(buf_release) = {0};
+    TRY(storage_s3_new(&s, &spec, err));
+    s = storage_retry_new(s, &retries);
+    TRY(put_content(s, "large", PARTS_SIZE, 1, STORAGE_CREATE, err));
+    TRY(storage_get_all(s, "large", PARTS_SIZE, &got, err));
+    if (got.len != PARTS_SIZE || !content_is(got.data, got.len, 1))
+        return err_set(err, ERR_DAMAGED, "another content came back");
+    return ERR_OK;
+}
+
+static int main_large(void)
+{
+    Err err = {0};
+    way = &ways[0];
+    if (put_large(&err) == ERR_OK)
+        return 0;
+    fprintf(stderr, "%s: %s\nHINT: %s\n", err_code_name(err.code), err.message, err.hint);
+    return 1;
+}
+
 int main(int argc, char **argv)
 {
+    signal(SIGPIPE, SIG_IGN);
+    if (argc == 2 && strcmp(argv[1], "large") == 0)
+        return main_large();
     for (size_t i = 0; argc == 2 && i < ARRAY_LEN(ways); i++)
         if (strcmp(argv[1], ways[i].name) == 0)
             way = &ways[i];
     if (!way) {
-        fprintf(stderr, "usage: test_s3 plain|tls|host|sts|v2\n");
+        fprintf(stderr, "usage: test_s3 plain|tls|host|sts|v2|large\n");
         return 2;
     }
-    signal(SIGPIPE, SIG_IGN);
+
     bool thorough = strcmp(way->name, "plain") == 0;
     const Conformance suite = {.name = way->name,
                                .open = open_s3,

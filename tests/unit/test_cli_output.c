@@ -292,8 +292,7 @@ static void progress_off(void **state UNUSED)
 static int signals_child(int number, bool ignored)
 {
     Err err = {0};
-    if (ignored)
-        signal(number, SIG_IGN);
+    signal(number, ignored ? SIG_IGN : SIG_DFL); /* nohup and & have made it ignored */
     signals_init();
     if (cancel_check(&err) != ERR_OK || raise(number) != 0)
         return 1;
