@@ -235,6 +235,7 @@ static const Safe safe[] = {
     SAFE(writer_and_two_sweepers),
     SAFE(leased_writer_and_expirer),
     SAFE(resumed_writer_and_sweeper),
+    SAFE(successor_and_two_sweepers),
     SAFE(undelete_and_sweeper),
     SAFE(undelete_and_two_sweepers),
     SAFE(undelete_and_expirer),
@@ -242,7 +243,7 @@ static const Safe safe[] = {
     SAFE(undelete_writer_and_sweeper),
     SLOW(condemned_writer_and_parents),
     SLOW(writer_and_two_slow_sweepers),
-    SLOW(successor_and_two_sweepers),
+
     SLOW(two_expirers),
 };
 
