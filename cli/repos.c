@@ -5,6 +5,7 @@
 #include "cli/ahead.h"
 #include "cli/passphrase.h"
 #include "cli/s3.h"
+#include "lib/repo/key_store.h"
 #include "lib/storage/drivers.h"
 
 /* A repository is given a minute to come back; what takes longer is told. */
@@ -86,6 +87,14 @@ ErrCode cli_repo_open(Cli *cli, size_t i, const char *cluster, Repo **ret, Err *
     if (!(storage = cli_take_opened(cli, i)))
         TRY(cli_storage_open(cli, i, false, &storage, err));
     return repo_open(storage, &spec, ret, err);
+}
+
+ErrCode cli_repo_new_keys(Cli *cli, size_t i, Repo *repo, bool *ret_more, Err *err)
+{
+    Passphrase passphrase AUTO(passphrase_release) = {.text = NULL};
+    TRY(passphrase_of_repo(cli, i, &passphrase, err));
+    KeySecret secret = passphrase_secret(&passphrase);
+    return keys_read_again(repo, passphrase_given(&passphrase) ? &secret : NULL, ret_more, err);
 }
 
 ErrCode cli_repo_open_without_key(Cli *cli, size_t i, const char *cluster, Repo **ret, Err *err)

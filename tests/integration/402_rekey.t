@@ -112,9 +112,12 @@ for my $how (['--keep-key'], []) {
 
 # ---- while a backup runs ----
 
+# The one file that the configuration names, with the passphrase that is right now.
+sub in_use { my ($name) = @_; return passphrase('current', slurp($passphrase{$name})) }
+
 my $node = PgNode->init('primary', conf => "autovacuum = off\n");
 my $pgdr = Pgdr->new(node => $node,
-    repo_options => { encryption => 'aes-256-gcm', 'passphrase-file' => $passphrase{old}, 'key-cache' => 'no' });
+    repo_options => { encryption => 'aes-256-gcm', 'passphrase-file' => in_use('old'), 'key-cache' => 'no' });
 $node->enable_archiving($pgdr);
 $node->start;
 $pgdr->ok('init');
@@ -126,7 +129,7 @@ $hold->reached;
 my $mark = $node->mark('during');
 $pgdr->ok('repo', 'rekey', "--new-passphrase-file=$passphrase{new}");
 # The hosts follow at once.
-$pgdr->set('repo main', 'passphrase-file' => $passphrase{new});
+in_use('new');
 $hold->release;
 my $result = $backup->wait;
 ok($result->ok, 'the backup goes on and ends well') or diag($result->describe);
@@ -136,7 +139,7 @@ my $want = $node->fingerprint;
 $node->archive_all;
 $pgdr->ok('repo', 'rekey', "--new-passphrase-file=$passphrase{newer}");
 $pgdr->fails('WRONG_KEY', qr/passphrase does not fit/, 'info');
-$pgdr->set('repo main', 'passphrase-file' => $passphrase{newer});
+in_use('newer');
 $node->mark('later');
 $node->archive_all;
 my $later = $node->fingerprint;
