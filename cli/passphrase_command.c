@@ -26,7 +26,8 @@ typedef struct Asked {
 static ErrCode asked_start(Asked *a, Err *err)
 {
     int ends[2];
-    char *argv[] = {"sh", "-c", (char *)(uintptr_t)a->command, NULL};
+    char shell[] = "sh", run[] = "-c";
+    char *argv[] = {shell, run, (char *)(uintptr_t)a->command, NULL};
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attr;
     sigset_t broken_pipe;

@@ -19,8 +19,9 @@
 #define READER_MEMORY (24 * MIB)
 #define READERS_MEMORY (96 * MIB)
 #define TABLES_MEMORY (48 * MIB)
-#define BATCH_FILES 256
-#define BATCH_RAW (8 * MIB)
+#define BATCH_FILES 256      /* small files for one worker, and all others of their directory: */
+#define BATCH_FILES_MAX 8192 /* two that create files in one directory wait for each other */
+#define BATCH_RAW_MAX (64 * MIB)
 
 typedef struct Owner {
     uid_t uid;
@@ -402,8 +403,27 @@ static ErrCode batch_put(Extract *x, Batch *b, Err *err)
     return j ? workers_put(x->pool, j, err) : ERR_OK;
 }
 
+static bool is_same_directory(const char *a, const char *b)
+{
+    const char *end = strrchr(a, '/');
+    size_t len = end ? (size_t)(end - a) + 1 : 0;
+    return strncmp(a, b, len) == 0 && !strchr(b + len, '/');
+}
+
+/* Whether a file that comes next belongs to another worker. */
+static bool batch_is_full(const Batch *b, const FileEntry *next)
+{
+    if (!b->job || b->job->small.n < BATCH_FILES)
+        return false;
+    const SmallFile *last = &b->job->small.at[b->job->small.n - 1];
+    return b->job->small.n >= BATCH_FILES_MAX || b->raw >= BATCH_RAW_MAX ||
+           !is_same_directory(last->entry.path, next->path);
+}
+
 static ErrCode batch_add(Extract *x, Batch *b, const char *path, const FileEntry *e, Err *err)
 {
+    if (batch_is_full(b, e))
+        TRY(batch_put(x, b, err));
     if (!b->job)
         b->job = NEW(ExtractJob);
     SmallFile f = {.entry = *e, .path = mem_strdup(path), .owner = owner_of(x, e)};
@@ -412,7 +432,7 @@ static ErrCode batch_add(Extract *x, Batch *b, const char *path, const FileEntry
     f.backup_id = x->header->ids.at[e->backup];
     vec_push(&b->job->small, f);
     b->raw += e->size;
-    return b->job->small.n >= BATCH_FILES || b->raw >= BATCH_RAW ? batch_put(x, b, err) : ERR_OK;
+    return ERR_OK;
 }
 
 /* Kept in memory: it makes the directory a cluster, and so comes last. */

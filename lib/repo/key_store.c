@@ -305,6 +305,14 @@ ErrCode keys_read(Repo *r, KeyRing *ring, Err *err)
     return keys_check_oldest(r, &names, err);
 }
 
+static RepoKey *key_with_id(RepoKeys *keys, const uint8_t id[KEY_ID_LEN])
+{
+    for (size_t i = 0; i < keys->keys.n; i++)
+        if (memcmp(keys->keys.at[i]->id, id, KEY_ID_LEN) == 0)
+            return keys->keys.at[i];
+    return NULL;
+}
+
 ErrCode keys_read_again(Repo *r, const KeySecret *secret, bool *ret_more, Err *err)
 {
     KeyRing *ring AUTO(keyring_freep) = keyring_new(secret);
@@ -315,7 +323,7 @@ ErrCode keys_read_again(Repo *r, const KeySecret *secret, bool *ret_more, Err *e
         keys_keep_cipher(&now, r->key->cipher);
     for (size_t i = 0; i < now.keys.keys.n; i++) {
         RepoKey *key = now.keys.keys.at[i];
-        RepoKey *had = (RepoKey *)repo_keys_find(&r->keys, key->id);
+        RepoKey *had = key_with_id(&r->keys, key->id);
         if (had && rc == ERR_OK) {
             json_t *old = had->wrap;
             had->wrap = key->wrap;

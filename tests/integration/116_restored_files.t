@@ -165,7 +165,7 @@ subtest 'a repository of a later version' => sub {
         set_version($file, 1);
     }
     # The keys come first of all.
-    set_version("$repo/keys/$_", 99) for files_below("$repo/keys");
+    set_version("$repo/$_", 99) for files_below($repo, qr{^keys/|/backups/[^/]+/key$});
     $pgdr->fails('VERSION', qr/format version 99 .*; this pgdr reads version 1.*HINT: use the pgdr version/s, 'restore', "--to=$to");
     ok(!-e $to, 'nothing is written');
 };

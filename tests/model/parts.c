@@ -101,20 +101,6 @@ static ErrCode put_documents(Repo *repo, const BackupSpecimen *b, const PacksLis
     return put_manifest(repo, b, &s->manifest, err);
 }
 
-/* A writer that is late knows them without asking: they are made again, elsewhere. */
-static ErrCode facts_of_documents(const Repo *repo, const BackupSpecimen *b, BackupSummary *s,
-                                  Err *err)
-{
-    PacksList list AUTO(packs_list_release) = {.own = {0}};
-    Repo other = *repo;
-    other.storage = storage_mem_new(false);
-    ErrCode rc = put_packs(&other, b, &list, err);
-    if (rc == ERR_OK)
-        rc = put_documents(&other, b, &list, s, err);
-    storage_free(other.storage);
-    return rc;
-}
-
 static ErrCode put_lease(Repo *repo, const BackupSpecimen *b, Err *err)
 {
     char *name AUTO(mem_freep) = mem_printf("leases/%c", b->letter);
@@ -147,10 +133,12 @@ ErrCode run_writer(Repo *repo, const void *arg, Err *err)
     if (b->leased)
         TRY(put_lease(repo, b, err));
     TRY(put_packs(repo, b, &list, err));
-    if (b->late)
-        TRY(facts_of_documents(repo, b, &s, err));
-    else
+    if (b->late) {
+        s.packs = b->packs_facts;
+        s.manifest = b->manifest_facts;
+    } else {
         TRY(put_documents(repo, b, &list, &s, err));
+    }
     ErrCode rc = backup_publish(repo, &s, &list, GRACE, STORAGE_CREATE, err);
     if (rc != ERR_OK && b->withdraws)
         backup_withdraw(repo, b->id);
@@ -214,13 +202,13 @@ Repo *parts_repo(Storage **ret_mem)
     return repo;
 }
 
-void parts_put_backup(Repo *repo, const BackupSpecimen *b)
+void parts_put_backup(Repo *repo, BackupSpecimen *b)
 {
     parts_put_packs(repo, b);
     expect_ok(run_writer(repo, b, err));
 }
 
-void parts_put_packs(Repo *repo, const BackupSpecimen *b)
+void parts_put_packs(Repo *repo, BackupSpecimen *b)
 {
     PackInfo info;
     for (unsigned i = 0; i < b->packs_before; i++)
@@ -230,6 +218,8 @@ void parts_put_packs(Repo *repo, const BackupSpecimen *b)
         BackupSummary s;
         expect_ok(put_packs(repo, b, &list, err));
         expect_ok(put_documents(repo, b, &list, &s, err));
+        b->packs_facts = s.packs;
+        b->manifest_facts = s.manifest;
     }
 }
 

@@ -24,6 +24,7 @@ typedef struct BackupSpecimen {
     const struct BackupSpecimen *successor; /* made when this one has failed */
     bool withdraws;                         /* takes back what is left after a failure */
     bool leased;                            /* puts a lease first; nobody renews it but a renewer */
+    DocumentFacts packs_facts, manifest_facts; /* of one that is late */
 } BackupSpecimen;
 
 void specimen_init(BackupSpecimen *b, char letter, const char *uses);
@@ -31,9 +32,9 @@ void specimen_init(BackupSpecimen *b, char letter, const char *uses);
 /* Makes a repository in a new mem storage; *ret borrows it. */
 Repo *parts_repo(Storage **ret_mem);
 /* Takes the backup, whole, on the repository's own storage. */
-void parts_put_backup(Repo *repo, const BackupSpecimen *b);
+void parts_put_backup(Repo *repo, BackupSpecimen *b);
 /* Only the packs it has before it begins, and when it is late, the rest. */
-void parts_put_packs(Repo *repo, const BackupSpecimen *b);
+void parts_put_packs(Repo *repo, BackupSpecimen *b);
 /* Removes everything of a backup but its packs: it expired long ago. */
 void parts_forget(Repo *repo, const BackupSpecimen *b);
 

@@ -52,8 +52,8 @@ static const char *wrong_answer(Scene *s, uint64_t facts, unsigned i, ErrCode re
     uint64_t mine = facts_about(s, facts, b);
     *(result == ERR_OK ? &s->succeeded : &s->failed) |= 1u << i;
     if (result != ERR_OK)
-        return s->written[i] && (mine & LISTED) && !s->model.faults
-                   ? "a backup reported failure and is listed"
+        return s->written[i] && (mine & LISTED) && !(mine & RETIRED) && !s->model.faults
+                   ? "a backup reported failure and is there"
                    : NULL;
     if ((mine & (WHOLE | RETIRED)) || (s->undeleted[i] && s->retired_again))
         return NULL;

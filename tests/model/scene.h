@@ -8,7 +8,7 @@
  *  - a backup that is listed and not retired is whole;
  *  - a backup whose writer reported success, or whose undelete did, is whole, unless it was retired
  *    (again);
- *  - a backup whose writer reported failure is not listed;
+ *  - a backup whose writer reported failure is not listed, or retired;
  *  - an expire does not fail;
  *  - when all have ended, no backup that is listed has a mark on it;
  *  - when all stop there for ever, a later expire breaks nothing and leaves nothing behind

@@ -135,7 +135,7 @@ static void resumed_writer_and_sweeper(Scene *s)
 
 /* E, about to remove A, sleeps while F finishes with the trash object; then A fails, and is resumed
  * as B, which relies on its pack. */
-static void successor_and_two_slow_sweepers(Scene *s)
+static void successor_and_two_sweepers(Scene *s)
 {
     specimen_init(&s->a, 'A', "");
     specimen_init(&s->b, 'B', "A");
@@ -146,7 +146,7 @@ static void successor_and_two_slow_sweepers(Scene *s)
     s->backups[1] = &s->b;
     parts_put_packs(s->repo, &s->a);
     expect_ok(run_condemn(s->repo, NULL, err));
-    s->model.in_order = true;
+    s->model.in_order = s->model.atomic_lists = true;
     unsigned i = add_writer(s, "A, B", &s->b);
     s->a.successor = &s->b;
     s->processes[i].arg = &s->a;
@@ -235,6 +235,7 @@ static const Safe safe[] = {
     SAFE(writer_and_two_sweepers),
     SAFE(leased_writer_and_expirer),
     SAFE(resumed_writer_and_sweeper),
+    SAFE(successor_and_two_sweepers),
     SAFE(undelete_and_sweeper),
     SAFE(undelete_and_two_sweepers),
     SAFE(undelete_and_expirer),
@@ -242,7 +243,7 @@ static const Safe safe[] = {
     SAFE(undelete_writer_and_sweeper),
     SLOW(condemned_writer_and_parents),
     SLOW(writer_and_two_slow_sweepers),
-    SLOW(successor_and_two_slow_sweepers),
+
     SLOW(two_expirers),
 };
 
