@@ -160,7 +160,8 @@ sub is_found
     if (my @user = user_of($object)) {
         fresh();
         unlink "$dir/got";
-        my $result = $pgdr->run(@user);
+        # PostgreSQL runs restore_command in its data directory.
+        my $result = $pgdr->run(@user, { cwd => "$to.kept" });
         $defect .= Pgdr::defect($result);
         # Of a pack a restore reads what it needs: damage elsewhere does not keep it from restoring all.
         my $is_right = $result->{rc} == 0 && $object =~ m{/packs/[^/]+/} && restored() eq $good;
