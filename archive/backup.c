@@ -237,7 +237,7 @@ static void report_suspects(Backup *b)
     }
 }
 
-static ErrCode backup_check_wal(Backup *b, Err *err)
+static ErrCode backup_judge_by_wal(Backup *b, Err *err)
 {
     uint32_t tli = b->parsed.start_tli ? b->parsed.start_tli : b->control.checkpoint_tli;
     BackupWal wal = {.store = &b->store,
@@ -256,7 +256,22 @@ static ErrCode backup_check_wal(Backup *b, Err *err)
     TRY(wal_check_frozen(&b->store, tli, wal_segno_before(b->stop, b->store.seg_size), err));
     TRY(backup_files_drop_unlogged(b->data_dir, &b->files, err));
     TRY(backup_wal_drop_unlogged(&wal, &b->files, err));
-    TRY(backup_wal_excuse(&wal, &b->suspects, err));
+    return backup_wal_excuse(&wal, &b->suspects, err);
+}
+
+/* A new data key may have been made while the files were copied: the last WAL is then under it. */
+static ErrCode backup_check_wal(Backup *b, Err *err)
+{
+    ErrCode rc = backup_judge_by_wal(b, err);
+    while (rc == ERR_WRONG_KEY && b->spec->new_keys) {
+        bool more;
+        TRY(b->spec->new_keys(b->spec->new_keys_arg, b->repo, &more, err));
+        if (!more)
+            return backup_judge_by_wal(b, err);
+        log_info("repository '%s' has a new data key since this backup began", b->repo->name);
+        rc = backup_judge_by_wal(b, err);
+    }
+    TRY(rc);
     report_suspects(b);
     return ERR_OK;
 }

@@ -21,6 +21,10 @@ typedef struct BackupSpec {
     int level;
     TimeUs archive_timeout;
     TimeUs grace; /* of expire, see publish.h */
+    /* Looks for keys of the repository that were made meanwhile (keys_read_again); NULL: there can
+     * be none. */
+    ErrCode (*new_keys)(void *arg, Repo *repo, bool *ret_more, Err *err);
+    void *new_keys_arg;
     Progress *progress;
 } BackupSpec;
 

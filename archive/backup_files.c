@@ -126,7 +126,7 @@ static ErrCode walk_entry(Walk *w, const char *path, int depth, Err *err)
     }
     bool is_link = S_ISLNK(st.st_mode);
     if (is_link && stat(full, &followed) != 0) {
-        if (errno != ENOENT)
+        if (errno != ENOENT && errno != ENOTDIR && errno != ELOOP)
             return err_errno(err, errno, "cannot follow the link '%s'", full);
         log_warn("the link '%s' leads nowhere and is left out", full);
         return ERR_OK;

@@ -73,6 +73,19 @@ static char *push_path(const WalPushSpec *spec)
     return path_join(spec->data_dir, spec->path);
 }
 
+/* An archive_command with %f in the place of %p. */
+static void push_hint_path(const WalPushSpec *spec, const char *file, Err *err)
+{
+    char *wal_dir AUTO(mem_freep) = path_join(spec->data_dir, "pg_wal");
+    char *path AUTO(mem_freep) = path_join(wal_dir, file);
+    if (err->code != ERR_NOT_FOUND)
+        return;
+    if (!strchr(spec->path, '/') && access(path, F_OK) == 0)
+        err_hint(err, "it is in pg_wal: archive_command must say 'archive-push %%p', not %%f");
+    else
+        err_hint(err, "archive_command gives %%p, a path that begins in the data directory");
+}
+
 ErrCode wal_push(const WalPushSpec *spec, Err *err)
 {
     PgControl control;
@@ -87,10 +100,10 @@ ErrCode wal_push(const WalPushSpec *spec, Err *err)
                         .control = &control,
                         .level = spec->level,
                         .threads = spec->threads};
-    if (wal_file_load(&load, &f, err) != ERR_OK)
-        return err->code != ERR_NOT_FOUND ? err->code
-                                          : err_hint(err, "archive_command gives %%p, a path that "
-                                                          "begins in the data directory");
+    if (wal_file_load(&load, &f, err) != ERR_OK) {
+        push_hint_path(spec, file, err);
+        return err->code;
+    }
     TRY(push_refuse_unfinished(&f, wal_dir, &control, err));
 
     ErrCode rc = ERR_OK;

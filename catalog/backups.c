@@ -156,6 +156,28 @@ const BackupSummary *backup_find(const BackupList *l, const char *id)
     return found;
 }
 
+ErrCode backup_pick(const BackupList *l, const Repo *repo, const char *id,
+                    const BackupSummary **ret, Err *err)
+{
+    *ret = backup_find(l, id);
+    if (*ret)
+        return ERR_OK;
+    for (size_t i = 0; i < l->broken.n; i++)
+        if (strncmp(l->broken.at[i].id, id, strlen(id)) == 0) {
+            *err = l->broken.at[i].why;
+            return err_wrap(err, "cannot read backup %s", l->broken.at[i].id);
+        }
+    for (size_t i = 0; i < l->all.n; i++)
+        if (strncmp(l->all.at[i].id, id, strlen(id)) == 0) {
+            err_set(err, ERR_USAGE, "several backups of '%s' begin with '%s'", repo->cluster, id);
+            return err_hint(err, "the first of them is %s; 'pgdr info' lists them all",
+                            l->all.at[i].id);
+        }
+    err_set(err, ERR_NOT_FOUND, "there is no backup '%s' of '%s' in '%s'", id, repo->cluster,
+            repo_url(repo));
+    return err_hint(err, "'pgdr info' lists what there is");
+}
+
 bool backup_same_system(const BackupSummary *a, const BackupSummary *b)
 {
     return a->system_id == b->system_id && a->wal_segment_size == b->wal_segment_size;

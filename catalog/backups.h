@@ -52,5 +52,9 @@ void backups_on_path(const BackupList *l, uint64_t system_id, uint32_t wal_segme
 bool backup_same_system(const BackupSummary *a, const BackupSummary *b);
 /* By id, or by an unambiguous beginning of one. NULL when there is none. */
 const BackupSummary *backup_find(const BackupList *l, const char *id);
+/* The same for an operator: ERR_NOT_FOUND when there is none, ERR_USAGE when several begin so; one
+ * that cannot be read fails with the reason of that. */
+MUST_CHECK ErrCode backup_pick(const BackupList *l, const Repo *repo, const char *id,
+                               const BackupSummary **ret, Err *err);
 
 #endif

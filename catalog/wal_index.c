@@ -312,7 +312,8 @@ static bool decode_event(Cursor *all, WalIndex *x)
     for (size_t k = 0; k < ARRAY_LEN(numbers); k++)
         *numbers[k] = (int)cursor_zigzag(&c);
     p->wal_log_hints = cursor_u8(&c);
-    if (c.bad)
+    bool named = e.kind == WAL_EVENT_RESTORE_POINT || e.kind == WAL_EVENT_TABLESPACE_CREATE;
+    if (c.bad || (named && !bytes))
         return false;
     if (bytes)
         e.text = mem_strndup((const char *)bytes, (size_t)text - 1);

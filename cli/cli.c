@@ -106,6 +106,16 @@ const char *opt_repo_name(const Cli *cli, size_t i)
     return cli->settings->used.at[i]->name;
 }
 
+void opt_repo_urls(const Cli *cli, StrList *ret)
+{
+    for (size_t i = 0; i < cli->settings->repos.n; i++)
+        if (cli->settings->repos.at[i]->at[OPT_URL].text)
+            vec_push(ret, mem_strdup(cli->settings->repos.at[i]->at[OPT_URL].text));
+    for (size_t i = 0; i < opt_repos(cli); i++)
+        if (!str_list_has(ret, opt_repo_text(cli, i, OPT_URL)))
+            vec_push(ret, mem_strdup(opt_repo_text(cli, i, OPT_URL)));
+}
+
 const char *opt_repo_text(const Cli *cli, size_t i, OptId id)
 {
     return repo_value_of(cli, i, id)->text;

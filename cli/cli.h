@@ -75,6 +75,8 @@ const StrList *opt_list(const Cli *cli, OptId id);
  */
 size_t opt_repos(const Cli *cli);
 const char *opt_repo_name(const Cli *cli, size_t i);
+/* The URLs of all that are configured or in effect, appended. */
+void opt_repo_urls(const Cli *cli, StrList *ret);
 const char *opt_repo_text(const Cli *cli, size_t i, OptId id);
 bool opt_repo_bool(const Cli *cli, size_t i, OptId id);
 int64_t opt_repo_int(const Cli *cli, size_t i, OptId id);

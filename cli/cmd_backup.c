@@ -8,6 +8,11 @@
 #include "cli/repos.h"
 #include "cli/show_backup.h"
 
+static ErrCode new_keys(void *arg, Repo *repo, bool *ret_more, Err *err)
+{
+    return cli_repo_new_keys(arg, 0, repo, ret_more, err);
+}
+
 static ErrCode run_backup(Cli *cli, Repo *repo, BackupSummary *summary, Err *err)
 {
     PgConnSpec primary;
@@ -20,6 +25,8 @@ static ErrCode run_backup(Cli *cli, Repo *repo, BackupSummary *summary, Err *err
                        .level = (int)opt_int(cli, OPT_COMPRESS_LEVEL),
                        .archive_timeout = opt_duration(cli, OPT_ARCHIVE_TIMEOUT),
                        .grace = GRACE_DEFAULT,
+                       .new_keys = new_keys,
+                       .new_keys_arg = cli,
                        .progress = &cli->progress};
     cli_progress_begin(cli);
     ErrCode rc = backup_run(&spec, summary, err);

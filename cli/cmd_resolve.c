@@ -14,7 +14,8 @@ typedef struct Resolve {
     const char *file;
     const char *keep; /* NULL: only show */
     json_t *contents;
-    bool found;
+    bool any_name; /* it can be the name of a WAL file */
+    bool found, kept;
 } Resolve;
 
 static void show_content(Resolve *r, WalStore *store, const WalFound *f, OutTable *table)
@@ -29,9 +30,10 @@ static void show_content(Resolve *r, WalStore *store, const WalFound *f, OutTabl
     out_table_row(table, f->digest, good ? meta.host : "?", when, size_format(meta.valid, size),
                   good ? "" : why.message, NULL);
     json_array_append_new(r->contents,
-                          json_pack("{s:s,s:o,s:o,s:I}", "digest", f->digest, "host",
+                          json_pack("{s:s,s:o,s:o,s:I,s:o}", "digest", f->digest, "host",
                                     out_json_text(meta.host), "pushed", out_json_time(meta.pushed),
-                                    "bytes", (json_int_t)meta.valid));
+                                    "bytes", (json_int_t)meta.valid, "repo",
+                                    out_json_text(r->repo->name)));
 }
 
 /* Copies a content under orphan/, durably, before it is removed from its timeline. */
@@ -76,9 +78,12 @@ static ErrCode keep_one(Resolve *r, WalStore *store, const WalFoundList *found, 
             matches++;
             kept = i;
         }
-    if (matches != 1)
+    if (matches > 1)
         return err_set(err, ERR_USAGE, "%zu contents of %s have a digest that begins with '%s'",
                        matches, r->file, r->keep);
+    if (!matches)
+        return ERR_OK; /* every repository has digests of its own */
+    r->kept = true;
     for (size_t i = 0; i < found->n; i++)
         if (i != kept)
             TRY(move_to_orphan(store, &found->at[i], err));
@@ -112,34 +117,44 @@ static ErrCode resolve_in(Resolve *r, WalStore *store, Err *err)
     return rc;
 }
 
-ErrCode cmd_repo_resolve(Cli *cli, Err *err)
+static ErrCode resolve_repo(Resolve *r, Err *err)
 {
-    Repo *repo AUTO(repo_closep) = NULL;
     StrList systems AUTO(str_list_release) = {0};
-    bool any_name = false;
-    TRY(cli_repo_open(cli, 0, opt_cluster(cli), &repo, err));
-    Resolve r = {.cli = cli,
-                 .repo = repo,
-                 .file = cli->args[0],
-                 .keep = opt_text(cli, OPT_KEEP),
-                 .contents = json_array()};
-    json_object_set_new(out_doc(&cli->out), "contents", r.contents);
-    TRY(wal_list_systems(repo, &systems, err));
+    TRY(wal_list_systems(r->repo, &systems, err));
     for (size_t i = 0; i < systems.n; i++) {
         WalStore store;
         uint64_t id;
         uint32_t size;
         if (!wal_system_parse(systems.at[i], &id, &size) ||
-            wal_name_parse(r.file, size).kind == WAL_NAME_OTHER)
+            wal_name_parse(r->file, size).kind == WAL_NAME_OTHER)
             continue;
-        any_name = true;
-        wal_store_init(&store, repo, id, size);
-        TRY(resolve_in(&r, &store, err));
+        r->any_name = true;
+        wal_store_init(&store, r->repo, id, size);
+        TRY(resolve_in(r, &store, err));
     }
-    if (!r.found && !any_name)
+    return ERR_OK;
+}
+
+ErrCode cmd_repo_resolve(Cli *cli, Err *err)
+{
+    Resolve r = {.cli = cli,
+                 .file = cli->args[0],
+                 .keep = opt_text(cli, OPT_KEEP),
+                 .contents = json_array()};
+    json_object_set_new(out_doc(&cli->out), "contents", r.contents);
+    for (size_t i = 0; i < opt_repos(cli); i++) {
+        Repo *repo AUTO(repo_closep) = NULL;
+        TRY(cli_repo_open(cli, i, opt_cluster(cli), &repo, err));
+        r.repo = repo;
+        TRY(resolve_repo(&r, err));
+    }
+    if (!r.found && !r.any_name)
         return err_set(err, ERR_USAGE, "'%s' is not the name of a WAL file", r.file);
     if (!r.found)
-        return err_set(err, ERR_NOT_FOUND, "there is no %s of cluster '%s' in '%s'", r.file,
-                       repo->cluster, repo_url(repo));
+        return err_set(err, ERR_NOT_FOUND, "there is no %s of cluster '%s'", r.file,
+                       opt_cluster(cli));
+    if (r.keep && !r.kept)
+        return err_set(err, ERR_USAGE, "no content of %s has a digest that begins with '%s'",
+                       r.file, r.keep);
     return ERR_OK;
 }

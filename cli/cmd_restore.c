@@ -1,5 +1,6 @@
 /* pgdr restore */
 
+#include <errno.h>
 #include <inttypes.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -17,10 +18,12 @@
 static ErrCode parse_xid(const char *text, uint64_t *ret, Err *err)
 {
     char *end;
+    errno = 0;
     *ret = strtoull(text, &end, 10);
-    if (!*text || *end || *text == '-' || *ret < 3)
-        return err_set(err, ERR_USAGE, "'%s' is no transaction id", text);
-    return ERR_OK;
+    if (!errno && *text >= '0' && *text <= '9' && !*end && *ret >= 3)
+        return ERR_OK;
+    err_set(err, ERR_USAGE, "'%s' is no transaction id", text);
+    return err_hint(err, "it is a number, as pg_current_xact_id() gives it, or the xmin of a row");
 }
 
 static ErrCode parse_target(const char *type, const char *text, TargetSpec *t, Err *err)
@@ -46,34 +49,39 @@ static ErrCode target_from_options(const Cli *cli, TargetSpec *t, Err *err)
 {
     static const struct {
         OptId id;
-        const char *type;
-    } direct[] = {{OPT_TARGET_TIME, "time"},
-                  {OPT_TARGET_LSN, "lsn"},
-                  {OPT_TARGET_XID, "xid"},
-                  {OPT_TARGET_NAME, "name"}};
+        const char *option, *type;
+    } direct[] = {{OPT_TARGET_TIME, "target-time", "time"},
+                  {OPT_TARGET_LSN, "target-lsn", "lsn"},
+                  {OPT_TARGET_XID, "target-xid", "xid"},
+                  {OPT_TARGET_NAME, "target-name", "name"}};
     const char *type = opt_text(cli, OPT_RESTORE_TYPE), *text = opt_text(cli, OPT_TARGET);
-    size_t given = opt_given(cli, OPT_TARGET);
+    const char *first = opt_given(cli, OPT_TARGET) ? "target" : NULL;
     for (size_t i = 0; i < ARRAY_LEN(direct); i++) {
         if (!opt_given(cli, direct[i].id))
             continue;
-        given++;
+        if (first) {
+            err_set(err, ERR_USAGE, "--%s and --%s are both given", first, direct[i].option);
+            return err_hint(err, "give the one that is meant");
+        }
+        first = direct[i].option;
         if (opt_given(cli, OPT_RESTORE_TYPE) && strcmp(type, direct[i].type) != 0)
-            return err_set(err, ERR_USAGE, "--target-%s does not go with --type=%s", direct[i].type,
+            return err_set(err, ERR_USAGE, "--%s does not go with --type=%s", direct[i].option,
                            type);
         type = direct[i].type;
         text = opt_text(cli, direct[i].id);
     }
-    if (given > 1)
-        return err_set(err, ERR_USAGE, "more than one target is given");
     *t = (TargetSpec){.exclusive = opt_bool(cli, OPT_TARGET_EXCLUSIVE)};
     bool plain = strcmp(type, "latest") == 0 || strcmp(type, "immediate") == 0;
-    if (plain && (given || t->exclusive)) {
-        err_set(err, ERR_USAGE, "--type=%s takes no target", type);
-        return err_hint(err,
-                        "say of which kind it is: --target-time, --target-lsn, --target-xid or "
-                        "--target-name");
+    if (plain && (first || t->exclusive)) {
+        if (opt_given(cli, OPT_RESTORE_TYPE))
+            err_set(err, ERR_USAGE, "--type=%s takes no target", type);
+        else if (first)
+            err_set(err, ERR_USAGE, "--target=%s does not say of which kind it is", text);
+        else
+            err_set(err, ERR_USAGE, "--target-exclusive needs a target to stop before");
+        return err_hint(err, "use --target-time, --target-lsn, --target-xid or --target-name");
     }
-    if (!plain && !given) {
+    if (!plain && !first) {
         err_set(err, ERR_USAGE, "--type=%s needs --target", type);
         return err_hint(err, "--target-%s=... says both at once", type);
     }
@@ -164,9 +172,14 @@ static ErrCode spec_from_options(Cli *cli, RestoreSpec *spec, Err *err)
     TRY(target_from_options(cli, &spec->target, err));
     TRY(timeline_from_options(cli, spec, err));
     TRY(mappings_from_options(cli, spec, err));
-    if (spec->target.type == TARGET_LATEST && spec->action != ACTION_PROMOTE)
-        return err_set(err, ERR_USAGE, "--target-action=%s needs a target to stop at",
-                       target_action_name(spec->action));
+    opt_repo_urls(cli, &spec->keep_out);
+    if (spec->target.type == TARGET_LATEST && spec->action != ACTION_PROMOTE) {
+        err_set(err, ERR_USAGE, "--target-action=%s needs a target to stop at",
+                target_action_name(spec->action));
+        return err_hint(err, "without one the cluster opens at the end of the WAL; name it with "
+                             "--target-time, --target-lsn, --target-xid, --target-name or "
+                             "--type=immediate");
+    }
     spec->restore_command = restore_command_make(cli);
     return ERR_OK;
 }
@@ -178,6 +191,7 @@ static void spec_release(RestoreSpec *spec)
         free(spec->mappings.at[i].to);
     }
     vec_release(&spec->mappings);
+    str_list_release(&spec->keep_out);
     free((void *)(uintptr_t)spec->to);
     free((void *)(uintptr_t)spec->restore_command);
 }

@@ -5,6 +5,7 @@
 #include "cli/cli.h"
 #include "cli/repos.h"
 #include "verify/heal.h"
+#include "verify/stored.h"
 #include "verify/verify.h"
 
 static void show_finding(void *arg, const VerifyFinding *f)
@@ -219,11 +220,69 @@ static ErrCode verify_repos(Cli *cli, VerifyResult *total, Err *err)
     return first;
 }
 
+/* --- without a key --- */
+
+static ErrCode stored_of_repo(Cli *cli, size_t i, StoredResult *total, Err *err)
+{
+    Repo *repo AUTO(repo_closep) = NULL;
+    StrList names AUTO(str_list_release) = {0};
+    if (opt_given(cli, OPT_CLUSTER))
+        vec_push(&names, mem_strdup(opt_cluster(cli)));
+    TRY(cli_repo_open_without_key(cli, i, names.n ? names.at[0] : NULL, &repo, err));
+    if (!names.n)
+        TRY(repo_list_clusters(repo, &names, err));
+    VerifySpec spec = {.repo = repo,
+                       .jobs = cli_jobs(cli),
+                       .progress = &cli->progress,
+                       .found = show_finding,
+                       .arg = cli};
+    VerifyResult keys = {.findings = 0};
+    TRY(verify_keys(&spec, &keys, err));
+    total->findings += keys.findings;
+    for (size_t k = 0; k < names.n; k++) {
+        repo_set_cluster(repo, names.at[k]);
+        cli_progress_begin(cli);
+        ErrCode rc = verify_stored(&spec, total, err);
+        cli_progress_end(cli);
+        if (rc != ERR_OK)
+            return rc;
+    }
+    return ERR_OK;
+}
+
+static ErrCode verify_without_key(Cli *cli, Err *err)
+{
+    StoredResult total = {.objects = 0};
+    char bytes[TIME_TEXT_LEN];
+    if (opt_bool(cli, OPT_HEAL) || opt_bool(cli, OPT_FAST) || opt_text(cli, OPT_BACKUP))
+        return err_set(err, ERR_USAGE,
+                       "--without-key checks all stored bytes: it does not go with --heal, --fast "
+                       "or --backup");
+    for (size_t i = 0; i < opt_repos(cli); i++)
+        TRY(stored_of_repo(cli, i, &total, err));
+    json_object_set_new(out_doc(&cli->out), "ok", json_boolean(total.findings == 0));
+    json_object_set_new(out_doc(&cli->out), "checked",
+                        json_pack("{s:I,s:I,s:b}", "objects", (json_int_t)total.objects, "bytes",
+                                  (json_int_t)total.bytes, "without_key", 1));
+    if (total.findings) {
+        err_set(err, ERR_FINDINGS, "%" PRIu64 " finding%s", total.findings,
+                total.findings == 1 ? "" : "s");
+        return err_hint(err, "'pgdr verify' with the passphrase tells which backups suffer");
+    }
+    log_info("the stored bytes are those that were written; objects: %" PRIu64
+             ", read: %s; without "
+             "the key it is not known whether any are missing or stand in another's place",
+             total.objects, size_format(total.bytes, bytes));
+    return ERR_OK;
+}
+
 ErrCode cmd_verify(Cli *cli, Err *err)
 {
     VerifyResult total = {.backups = 0};
     char bytes[TIME_TEXT_LEN];
     out_findings_begin(&cli->out);
+    if (opt_bool(cli, OPT_WITHOUT_KEY))
+        return verify_without_key(cli, err);
     if (opt_bool(cli, OPT_HEAL)) {
         json_object_set_new(out_doc(&cli->out), "damaged", json_array());
         if (opt_repos(cli) < 2) {

@@ -43,6 +43,7 @@ pgdr_SOURCES = \
 	cli/cmd_version.c \
 	cli/main.c \
 	cli/passphrase.c cli/passphrase.h \
+	cli/passphrase_command.c cli/passphrase_command.h \
 	cli/repos.c cli/repos.h \
 	cli/restore_command.c cli/restore_command.h \
 	cli/s3.c cli/s3.h \

@@ -1,10 +1,9 @@
 #include "cli/passphrase.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 
+#include "cli/passphrase_command.h"
 #include "lib/common/digest.h"
 #include "lib/common/file.h"
 
@@ -41,21 +40,15 @@ static ErrCode from_file(const char *path, char **ret, Err *err)
     return ERR_OK;
 }
 
-static ErrCode from_command(const char *command, char **ret, Err *err)
+static ErrCode from_command(const Passphrase *p, char **ret, Err *err)
 {
     Buf text AUTO(buf_release) = {0};
-    char *piece = buf_reserve(&text, PASSPHRASE_MAX);
-    FILE *out = popen(command, "re");
-    if (!out)
-        return err_set(err, ERR_CONFIG, "cannot run passphrase-command '%s'", command);
-    text.len = fread(piece, 1, PASSPHRASE_MAX, out);
-    int status = pclose(out);
-    if (status != 0)
-        return err_set(err, ERR_CONFIG, "passphrase-command '%s' failed with status %d", command,
-                       WIFEXITED(status) ? WEXITSTATUS(status) : status);
-    *ret = first_line(&text);
-    secret_wipe(text.data, text.len);
-    return ERR_OK;
+    ErrCode rc = passphrase_command_run(p->command, PASSPHRASE_MAX, p->time_limit, &text, err);
+    if (rc == ERR_OK)
+        *ret = first_line(&text);
+    if (text.data)
+        secret_wipe(text.data, text.len);
+    return rc;
 }
 
 static ErrCode passphrase_get(void *arg, char **ret, Err *err)
@@ -65,7 +58,7 @@ static ErrCode passphrase_get(void *arg, char **ret, Err *err)
         *ret = mem_strdup(p->text);
         return ERR_OK;
     }
-    return p->file ? from_file(p->file, ret, err) : from_command(p->command, ret, err);
+    return p->file ? from_file(p->file, ret, err) : from_command(p, ret, err);
 }
 
 /* A place that is emptied when the machine starts. */
@@ -81,7 +74,8 @@ ErrCode passphrase_of_repo(const Cli *cli, size_t i, Passphrase *ret, Err *err)
 {
     *ret = (Passphrase){.text = opt_repo_text(cli, i, OPT_PASSPHRASE),
                         .file = opt_repo_text(cli, i, OPT_PASSPHRASE_FILE),
-                        .command = opt_repo_text(cli, i, OPT_PASSPHRASE_COMMAND)};
+                        .command = opt_repo_text(cli, i, OPT_PASSPHRASE_COMMAND),
+                        .time_limit = opt_duration(cli, OPT_IO_TIMEOUT)};
     int ways = (ret->text != NULL) + (ret->file != NULL) + (ret->command != NULL);
     if (ways > 1)
         return err_set(err, ERR_CONFIG,
@@ -96,7 +90,8 @@ ErrCode passphrase_of_repo(const Cli *cli, size_t i, Passphrase *ret, Err *err)
 bool passphrase_new(const Cli *cli, Passphrase *ret)
 {
     *ret = (Passphrase){.file = opt_text(cli, OPT_NEW_PASSPHRASE_FILE),
-                        .command = opt_text(cli, OPT_NEW_PASSPHRASE_COMMAND)};
+                        .command = opt_text(cli, OPT_NEW_PASSPHRASE_COMMAND),
+                        .time_limit = opt_duration(cli, OPT_IO_TIMEOUT)};
     return ret->file || ret->command;
 }
 

@@ -8,6 +8,7 @@
 
 typedef struct Passphrase {
     const char *text, *file, *command; /* one of them; borrowed from the options */
+    TimeUs time_limit;                 /* of the command */
     char *cache_dir;                   /* NULL: nothing is kept */
 } Passphrase;
 

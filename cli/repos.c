@@ -5,6 +5,7 @@
 #include "cli/ahead.h"
 #include "cli/passphrase.h"
 #include "cli/s3.h"
+#include "lib/repo/key_store.h"
 #include "lib/storage/drivers.h"
 
 /* A repository is given a minute to come back; what takes longer is told. */
@@ -19,20 +20,29 @@ static const RetrySpec retries_of_standby = {.attempts = 3,
                                              .longest_pause = US_PER_SECOND,
                                              .total = 2 * US_PER_SECOND};
 
-/* Work that takes long, or that nobody watches, outlives the restart of a server. */
-static bool is_patient(CommandId id)
+/* One repository that is gone must not hold up every segment that another one has. */
+static const RetrySpec retries_of_several = {.attempts = 4,
+                                             .first_pause = US_PER_SECOND / 4,
+                                             .longest_pause = 2 * US_PER_SECOND,
+                                             .total = 5 * US_PER_SECOND};
+
+/* Somebody looks on and wants to know what is wrong; all else outlives the restart of a server. */
+static bool is_watched(CommandId id)
 {
-    return id == CMD_BACKUP || id == CMD_RESTORE || id == CMD_VERIFY || id == CMD_ARCHIVE_PUSH ||
-           id == CMD_ARCHIVE_GET;
+    return id == CMD_INIT || id == CMD_CHECK || id == CMD_INFO || id == CMD_REPO_LS ||
+           id == CMD_REPO_GET;
 }
 
 /* A server that says nothing must not use up the whole time with its first silence. */
 static RetrySpec retries_of_s3(const Cli *cli, bool standby)
 {
-    RetrySpec spec = standby ? retries_of_standby : retries;
-    if (!standby)
-        spec.total = MAX(spec.total, 3 * opt_duration(cli, OPT_IO_TIMEOUT));
-    if (!standby && is_patient(cli->id))
+    RetrySpec spec = retries;
+    if (standby)
+        return retries_of_standby;
+    if (cli->id == CMD_ARCHIVE_GET && opt_repos(cli) > 1)
+        return retries_of_several;
+    spec.total = MAX(spec.total, 3 * opt_duration(cli, OPT_IO_TIMEOUT));
+    if (!is_watched(cli->id))
         spec.attempts *= 2;
     return spec;
 }
@@ -45,7 +55,8 @@ ErrCode cli_storage_open(const Cli *cli, size_t i, bool create, Storage **ret, E
     Storage *s = NULL;
     if (cli_is_s3(url)) {
         again = retries_of_s3(cli, standby);
-        TRY(cli_s3_open(cli, i, &again, standby, &s, err));
+        bool hurry = standby || (cli->id == CMD_ARCHIVE_GET && opt_repos(cli) > 1);
+        TRY(cli_s3_open(cli, i, &again, hurry, &s, err));
         s = cli_ask_ahead(cli, s);
     } else {
         TRY(storage_posix_new(&s, url, create, err));
@@ -76,6 +87,22 @@ ErrCode cli_repo_open(Cli *cli, size_t i, const char *cluster, Repo **ret, Err *
     if (!(storage = cli_take_opened(cli, i)))
         TRY(cli_storage_open(cli, i, false, &storage, err));
     return repo_open(storage, &spec, ret, err);
+}
+
+ErrCode cli_repo_new_keys(Cli *cli, size_t i, Repo *repo, bool *ret_more, Err *err)
+{
+    Passphrase passphrase AUTO(passphrase_release) = {.text = NULL};
+    TRY(passphrase_of_repo(cli, i, &passphrase, err));
+    KeySecret secret = passphrase_secret(&passphrase);
+    return keys_read_again(repo, passphrase_given(&passphrase) ? &secret : NULL, ret_more, err);
+}
+
+ErrCode cli_repo_open_without_key(Cli *cli, size_t i, const char *cluster, Repo **ret, Err *err)
+{
+    Storage *storage;
+    RepoSpec spec = cli_repo_spec(cli, i, cluster);
+    TRY(cli_storage_open(cli, i, false, &storage, err));
+    return repo_open_without_key(storage, &spec, ret, err);
 }
 
 static ErrCode source_open(void *arg, unsigned i, Repo **ret, Err *err)

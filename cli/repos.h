@@ -10,6 +10,11 @@
 MUST_CHECK ErrCode cli_storage_open(const Cli *cli, size_t i, bool create, Storage **ret, Err *err);
 /* The repository itself; `cluster` may be NULL. */
 MUST_CHECK ErrCode cli_repo_open(Cli *cli, size_t i, const char *cluster, Repo **ret, Err *err);
+/* Looks for keys that were made since repository `i` was opened, see keys_read_again(). */
+MUST_CHECK ErrCode cli_repo_new_keys(Cli *cli, size_t i, Repo *repo, bool *ret_more, Err *err);
+/* The same without a key, see repo_open_without_key. */
+MUST_CHECK ErrCode cli_repo_open_without_key(Cli *cli, size_t i, const char *cluster, Repo **ret,
+                                             Err *err);
 /* What opening it is told. */
 RepoSpec cli_repo_spec(const Cli *cli, size_t i, const char *cluster);
 

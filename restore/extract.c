@@ -129,7 +129,8 @@ static void worker_free(void *state)
 static ErrCode set_owner(const Extract *x, int fd, const char *path, uint32_t mode, Owner owner,
                          Err *err)
 {
-    if ((mode & 0077 || mode != 0600) && fchmod(fd, mode) != 0)
+    /* A file that is new was made with 0600. */
+    if ((x->spec->delta || mode != 0600) && fchmod(fd, mode) != 0)
         return err_errno(err, errno, "cannot set the mode of '%s'", path);
     if (x->spec->owners && fchown(fd, owner.uid, owner.gid) != 0)
         return err_errno(err, errno, "cannot set the owner of '%s'", path);
@@ -444,7 +445,6 @@ static ErrCode keep_control(Extract *x, const FileEntry *e, Err *err)
     PageReader *r AUTO(page_reader_freep) = page_reader_new(x->spec->repo, x->tables, MIB);
     TRY(page_reader_small(r, x->header->ids.at[e->backup], e, &data, err));
     buf_append(&x->result->pg_control, data, (size_t)e->size);
-    x->result->pg_control_mode = e->mode;
     return ERR_OK;
 }
 

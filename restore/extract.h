@@ -28,7 +28,6 @@ typedef struct ExtractResult {
     uint64_t files, bytes; /* in the backup */
     uint64_t written;      /* bytes that had to be written */
     Buf pg_control;        /* not written: the caller puts it in place last */
-    uint32_t pg_control_mode;
 } ExtractResult;
 void extract_result_release(ExtractResult *r);
 

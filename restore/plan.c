@@ -84,7 +84,10 @@ static ErrCode too_early_for_all(const RestoreSpec *spec, const BackupList *list
     if (elsewhere)
         return err_hint(err, "timeline %u has a backup before it: --target-timeline=%u",
                         elsewhere->timeline, elsewhere->timeline);
-    return err_hint(err, "nothing earlier can be restored from this repository");
+    return err_hint(err,
+                    "nothing earlier can be restored from this repository; its earliest state is "
+                    "--backup=%s --type=immediate",
+                    on_path->at[0]->id);
 }
 
 /* The oldest backup on the way that finds the target. Behind a hole in the WAL only a younger one
@@ -153,17 +156,19 @@ static ErrCode resolve_newest(const RestoreSpec *spec, const BackupList *list,
 static ErrCode resolve_given(const RestoreSpec *spec, const BackupList *list, RestorePlan *plan,
                              Err *err)
 {
-    const BackupSummary *b = backup_find(list, spec->backup_id);
-    if (!b) {
-        err_set(err, ERR_NOT_FOUND, "there is no backup '%s' of '%s' in '%s'", spec->backup_id,
-                spec->repo->cluster, repo_url(spec->repo));
-        return err_hint(err, "'pgdr info' lists what there is");
-    }
+    const BackupSummary *b;
+    ErrCode rc = backup_pick(list, spec->repo, spec->backup_id, &b, err);
+    if (rc == ERR_NOT_FOUND)
+        return err_hint(err,
+                        "'pgdr info' lists what there is; without --backup the newest one that "
+                        "leads to the target is taken");
+    if (rc != ERR_OK)
+        return rc;
     if (!plan_on_path(plan, b))
         return err_set(err, ERR_UNREACHABLE,
                        "backup %s on timeline %u does not lie on the way to timeline %u", b->id,
                        b->timeline, plan->path.at[plan->path.n - 1].tli);
-    ErrCode rc = resolve(spec, b, plan, err);
+    rc = resolve(spec, b, plan, err);
     if (rc == ERR_REFUSED) {
         err->code = ERR_UNREACHABLE;
         err_hint(err, "leave --backup out, and an older backup is chosen if there is one");
@@ -218,6 +223,11 @@ static ErrCode plan_target(const RestoreSpec *spec, RestorePlan *plan, Err *err)
         return rc;
     if (plan->point.warning[0])
         vec_push(&plan->warnings, mem_strdup(plan->point.warning));
+    if (plan->backup.from_standby)
+        vec_push(&plan->warnings,
+                 mem_printf("the backup was taken from a standby on host '%s': what the data "
+                            "directory holds of configuration (port, paths) is the standby's",
+                            plan->backup.host));
     return ERR_OK;
 }
 
@@ -250,11 +260,38 @@ static ErrCode directory_check(const RestoreSpec *spec, const RestorePlan *plan,
     return ERR_OK;
 }
 
+/* A repository must not be written over, nor be removed as what the backup does not have. */
+ErrCode plan_keep_out(const RestoreSpec *spec, const char *dir, bool is_empty, Err *err)
+{
+    for (size_t i = 0; i < spec->keep_out.n; i++) {
+        const char *repo = spec->keep_out.at[i];
+        if (repo[0] != '/')
+            continue; /* no directory */
+        if (dir_is_inside(dir, repo)) {
+            err_set(err, ERR_REFUSED, "'%s' lies inside the repository '%s'", dir, repo);
+            return err_hint(err, "choose a directory outside of it");
+        }
+        if (!is_empty && dir_is_inside(repo, dir)) {
+            err_set(err, ERR_REFUSED,
+                    "the repository '%s' lies inside '%s' and would be removed with what the "
+                    "backup does not have",
+                    repo, dir);
+            return err_hint(err, "restore into an empty directory with --to, or move the "
+                                 "repository out first");
+        }
+    }
+    return ERR_OK;
+}
+
 static ErrCode plan_directory(const RestoreSpec *spec, RestorePlan *plan, Err *err)
 {
     TRY(target_dir_look(spec->to, &plan->dir_state, err));
     Err why = {0};
-    ErrCode rc = directory_check(spec, plan, &why);
+    bool is_left = plan->dir_state != TARGET_DIR_CLUSTER &&
+                   plan->dir_state != TARGET_DIR_INTERRUPTED; /* used as it is, or refused */
+    ErrCode rc = plan_keep_out(spec, spec->to, is_left, &why);
+    if (rc == ERR_OK)
+        rc = directory_check(spec, plan, &why);
     if (rc == ERR_REFUSED)
         plan->refusal = why;
     else if (rc != ERR_OK)

@@ -31,6 +31,7 @@ typedef struct RestoreSpec {
     bool is_clone;    /* `to` is not the cluster's own data directory */
     bool archive_off; /* the restored server does not archive */
     VEC(TablespaceMapping) mappings;
+    StrList keep_out;            /* URLs of all repositories, also of those not restored from */
     const Repo *old_wal_in;      /* where restore_save_old() has saved its WAL; NULL: nowhere yet */
     const char *restore_command; /* up to the arguments of archive-get; see restore_command_of() */
 } RestoreSpec;
@@ -68,6 +69,10 @@ void restore_plan_release(RestorePlan *p);
  * seeing: plan->refusal then says why it cannot be carried out.
  */
 MUST_CHECK ErrCode restore_plan_make(const RestoreSpec *spec, RestorePlan *ret, Err *err);
+
+/* ERR_REFUSED when a directory lies in one of spec->keep_out, or, unless it is empty, around one.
+ */
+MUST_CHECK ErrCode plan_keep_out(const RestoreSpec *spec, const char *dir, bool is_empty, Err *err);
 
 /* The whole value of restore_command for a plan; the caller frees. */
 char *restore_command_of(const RestoreSpec *spec, const RestorePlan *plan);

@@ -113,6 +113,8 @@ static ErrCode check_free(const RestoreSpec *spec, RestorePlan *plan, const Plan
 {
     bool is_free;
     TRY(dir_is_free(t->to, &is_free, err));
+    if (plan_keep_out(spec, t->to, is_free, &plan->refusal) != ERR_OK)
+        return ERR_OK;
     if (is_free ||
         (spec->delta && plan->dir_state != TARGET_DIR_EMPTY && link_leads_to(spec, t->oid, t->to)))
         return ERR_OK;

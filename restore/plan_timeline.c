@@ -103,6 +103,17 @@ static ErrCode choose_latest(const RestoreSpec *spec, const Lineage *lineage,
                         &plan->path, err);
 }
 
+static ErrCode hint_timelines(const Lineage *lineage, uint32_t tli, Err *err)
+{
+    Buf known AUTO(buf_release) = {0};
+    for (size_t i = 0; i < lineage->steps.n; i++)
+        buf_printf(&known, ", %u", lineage->steps.at[i].tli);
+    return err_hint(err,
+                    "the repository knows the timelines 1%.300s; if %u is another, 'pgdr "
+                    "archive-push pg_wal/%08X.history' on the server that has it",
+                    buf_str(&known), tli, tli);
+}
+
 /* WAL of a timeline that could be the latest one, but nobody knows where it comes from. */
 static ErrCode check_unknown(const RestoreSpec *spec, const Lineage *lineage,
                              const BackupSummary *newest, Err *err)
@@ -139,7 +150,8 @@ ErrCode plan_choose_path(const RestoreSpec *spec, const Lineage *lineage, const 
         tli = lineage_latest(lineage, tli);
     else if (spec->timeline == TIMELINE_NUMBER)
         tli = spec->timeline_number;
-    return lineage_path(lineage, tli, &plan->path, err);
+    ErrCode rc = lineage_path(lineage, tli, &plan->path, err);
+    return rc == ERR_NOT_FOUND ? hint_timelines(lineage, tli, err) : rc;
 }
 
 ErrCode plan_choose_younger(const RestoreSpec *spec, const Lineage *lineage, const BackupList *list,

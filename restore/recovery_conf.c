@@ -55,6 +55,12 @@ static bool line_goes(const char *name, const ConfSettings *settings)
     return false;
 }
 
+static bool is_own_comment(const char *line, size_t len)
+{
+    static const char own[] = "# " CONF_COMMENT;
+    return len >= sizeof(own) - 1 && memcmp(line, own, sizeof(own) - 1) == 0;
+}
+
 static void append_setting(Buf *out, const ConfSetting *s)
 {
     buf_printf(out, "%s = '", s->name);
@@ -76,7 +82,7 @@ char *recovery_conf_edit(const char *old, size_t len, const char *comment,
         char *name AUTO(mem_freep) = line_name(old + at, n);
         if (line_goes(name, settings)) {
             vec_push(dropped, mem_strdup(name));
-        } else {
+        } else if (!is_own_comment(old + at, n)) {
             buf_append(&out, old + at, n);
             buf_append_u8(&out, '\n');
         }

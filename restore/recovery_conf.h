@@ -15,10 +15,14 @@ void conf_settings_release(ConfSettings *s);
 /* Takes `value` over. */
 void conf_set(ConfSettings *s, const char *name, char *value);
 
+/* How `comment` begins. */
+#define CONF_COMMENT "written by pgdr restore on "
+
 /*
  * The new text of postgresql.auto.conf: `old` without any recovery setting (a restored cluster
- * brings those of its own last restore, and two targets are fatal) and without what is set anew,
- * then the settings under a comment line. `dropped` receives the names of what was removed.
+ * brings those of its own last restore, and two targets are fatal) and without what is set anew
+ * and the comment of that restore, then the settings under a comment line. `dropped` receives the
+ * names of what was removed.
  */
 char *recovery_conf_edit(const char *old, size_t len, const char *comment,
                          const ConfSettings *settings, StrList *dropped);

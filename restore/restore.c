@@ -107,6 +107,17 @@ static bool kind_fits(FileKind kind, mode_t mode)
                                   : S_ISREG(mode);
 }
 
+/* What stays is read and written; its mode becomes the backup's in the end. */
+static ErrCode open_mode(const char *path, mode_t mode, Err *err)
+{
+    mode_t need = S_ISDIR(mode) ? 0700 : 0600;
+    if ((mode & need) != need && chmod(path, (mode & 07777) | need) != 0)
+        return err_errno(err, errno, "cannot set the mode of '%s'", path);
+    return ERR_OK;
+}
+
+/* A file that has another name elsewhere is removed, too: who keeps the old cluster by hard links
+ * would find it changed. */
 static ErrCode prune_entry(Prune *p, const char *path, Err *err)
 {
     struct stat st;
@@ -119,8 +130,10 @@ static ErrCode prune_entry(Prune *p, const char *path, Err *err)
     /* A tablespace, or pg_wal on another disk: the link stays, what it leads to is gone through. */
     if (known && known->kind != FILE_REGULAR && S_ISLNK(st.st_mode))
         return prune_directory(p, path, err);
-    if (known && kind_fits(known->kind, st.st_mode))
+    if (known && kind_fits(known->kind, st.st_mode) && (S_ISDIR(st.st_mode) || st.st_nlink == 1)) {
+        TRY(open_mode(full, st.st_mode, err));
         return S_ISDIR(st.st_mode) ? prune_directory(p, path, err) : ERR_OK;
+    }
     p->removed++;
     if (S_ISDIR(st.st_mode))
         return dir_remove_tree(full, false, err);
@@ -215,7 +228,8 @@ static ErrCode extract(Restore *r, unsigned jobs, Progress *progress, Err *err)
     return ERR_OK;
 }
 
-/* Files that a restore makes belong to whom the cluster belongs. */
+/* Files that a restore makes belong to whom the cluster belongs, and are open to the group when the
+ * cluster is. */
 static ErrCode write_owned(const Restore *r, const char *name, const void *data, size_t len,
                            Err *err)
 {
@@ -223,7 +237,11 @@ static ErrCode write_owned(const Restore *r, const char *name, const void *data,
     char *path AUTO(mem_freep) = in_target(r, name);
     char *like AUTO(mem_freep) = in_target(r, "PG_VERSION");
     TRY(file_replace(path, data, len, 0600, err));
-    if (geteuid() != 0 || stat(like, &st) != 0)
+    if (stat(like, &st) != 0)
+        return ERR_OK;
+    if (st.st_mode & 0040 && chmod(path, 0640) != 0)
+        return err_errno(err, errno, "cannot set the mode of '%s'", path);
+    if (geteuid() != 0)
         return ERR_OK;
     if (chown(path, st.st_uid, st.st_gid) != 0)
         return err_errno(err, errno, "cannot set the owner of '%s'", path);
@@ -279,22 +297,37 @@ static bool has_in_place(const RestorePlan *plan)
     return false;
 }
 
+/* postgresql.conf, which is not edited, may set another target, and two are fatal. Emptied here all
+ * are, but only before the one that counts: each is held against those that came before it. */
+static void set_target(const Restore *r, ConfSettings *s)
+{
+    static const char *const targets[] = {"recovery_target", "recovery_target_lsn",
+                                          "recovery_target_name", "recovery_target_time",
+                                          "recovery_target_xid"};
+    const TargetPoint *p = &r->plan->point;
+    const char *name = p->immediate ? "recovery_target" : p->to_end ? "" : "recovery_target_lsn";
+    char lsn[LSN_TEXT_LEN];
+    for (size_t i = 0; i < ARRAY_LEN(targets); i++)
+        if (strcmp(targets[i], name) != 0)
+            conf_set(s, targets[i], mem_strdup(""));
+    if (*name)
+        conf_set(s, name, mem_strdup(p->immediate ? "immediate" : lsn_format(p->lsn, lsn)));
+    conf_set(s, "recovery_target_inclusive", mem_strdup("on"));
+}
+
 static void recovery_settings(const Restore *r, const PgControl *control, ConfSettings *s)
 {
     const TargetPoint *p = &r->plan->point;
     const WalParameters *w = &p->parameters;
-    char lsn[LSN_TEXT_LEN];
     conf_set(s, "restore_command", restore_command_of(r->spec, r->plan));
     conf_set(s, "recovery_target_timeline",
              mem_printf("%u", r->plan->path.at[r->plan->path.n - 1].tli));
-    if (p->immediate)
-        conf_set(s, "recovery_target", mem_strdup("immediate"));
-    else if (!p->to_end)
-        conf_set(s, "recovery_target_lsn", mem_strdup(lsn_format(p->lsn, lsn)));
-    if (!p->to_end) {
-        conf_set(s, "recovery_target_inclusive", mem_strdup("on"));
+    set_target(r, s);
+    if (!p->to_end)
         conf_set(s, "recovery_target_action", mem_strdup(target_action_name(r->spec->action)));
-    }
+    if (r->spec->action == ACTION_PAUSE)
+        conf_set(s, "hot_standby", mem_strdup("on")); /* else it would shut down */
+    conf_set(s, "recovery_min_apply_delay", mem_strdup("0"));
     conf_set(s, "archive_cleanup_command", mem_strdup(""));
     conf_set(s, "recovery_end_command", mem_strdup(""));
     if (has_in_place(r->plan))
@@ -320,10 +353,9 @@ static ErrCode write_settings(Restore *r, Err *err)
     if (rc != ERR_OK && rc != ERR_NOT_FOUND)
         return rc;
     recovery_settings(r, &control, &settings);
-    char *comment AUTO(mem_freep) =
-        mem_printf("written by pgdr restore on %s: backup %s, recovery to %s",
-                   time_format_utc(time_now(), false, when), r->plan->backup.id,
-                   target_format(&r->spec->target, target));
+    char *comment AUTO(mem_freep) = mem_printf(
+        CONF_COMMENT "%s: backup %s, recovery to %s", time_format_utc(time_now(), false, when),
+        r->plan->backup.id, target_format(&r->spec->target, target));
     char *text AUTO(mem_freep) =
         recovery_conf_edit((const char *)old.data, old.len, comment, &settings, &r->result.dropped);
     TRY(write_owned(r, AUTO_CONF, text, strlen(text), err));

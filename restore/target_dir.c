@@ -43,7 +43,9 @@ static ErrCode process_inside(const char *dir, long *ret_pid, Err *err)
         snprintf(exe, sizeof(exe), "/proc/%ld/exe", pid);
         ssize_t n = readlink(exe, target, sizeof(target) - 1);
         target[n > 0 ? n : 0] = '\0';
-        if (strstr(target, "postgres")) {
+        /* The program, not where it is installed: a psql that was started here is no server. */
+        const char *slash = strrchr(target, '/');
+        if (strstr(slash ? slash : target, "postgres")) {
             *ret_pid = pid;
             return ERR_OK;
         }
@@ -100,6 +102,30 @@ ErrCode data_dir_make(const char *dir, mode_t mode, Err *err)
     char *parent AUTO(mem_freep) = path_parent(dir);
     TRY(dir_make(parent, 0755, err));
     return dir_make(dir, mode, err);
+}
+
+/* Where a path leads, by what exists of it; the caller frees. */
+static char *resolved(const char *path)
+{
+    char *real = realpath(path, NULL);
+    char *up = real ? NULL : path_parent(path);
+    if (real || strcmp(up, path) == 0 || strcmp(up, ".") == 0) {
+        free(up);
+        return real ? real : mem_strdup(path);
+    }
+    char *base AUTO(mem_freep) = resolved(up);
+    const char *name = path + strlen(up) + (path[strlen(up)] == '/');
+    free(up);
+    return path_join(base, name);
+}
+
+bool dir_is_inside(const char *path, const char *dir)
+{
+    char *inner AUTO(mem_freep) = resolved(path), *outer AUTO(mem_freep) = resolved(dir);
+    size_t n = strlen(outer);
+    while (n && outer[n - 1] == '/')
+        n--;
+    return strncmp(inner, outer, n) == 0 && (inner[n] == '/' || inner[n] == '\0');
 }
 
 ErrCode dir_is_free(const char *dir, bool *ret, Err *err)

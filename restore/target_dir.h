@@ -28,6 +28,8 @@ MUST_CHECK ErrCode data_dir_make(const char *dir, mode_t mode, Err *err);
  * lost, from its WAL; 0 when nothing tells it. */
 uint64_t target_dir_system_id(const char *dir);
 /* True when the directory does not exist or has nothing in it (but lost+found). */
+/* True when `path`, which need not exist, is `dir` or lies below it; links are followed. */
+bool dir_is_inside(const char *path, const char *dir);
 MUST_CHECK ErrCode dir_is_free(const char *dir, bool *ret, Err *err);
 /* Bytes that may be written to the filesystem that holds (or will hold) `dir`. */
 MUST_CHECK ErrCode dir_free_space(const char *dir, uint64_t *ret, Err *err);

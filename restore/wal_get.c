@@ -18,6 +18,7 @@
 
 /* One of the repositories that are asked. */
 typedef struct Source {
+    bool asked; /* opened, or tried to be */
     Repo *repo; /* NULL: it could not be opened */
     WalStore store;
     ErrCode rc; /* of the first thing that went wrong with it; it is not asked any more then */
@@ -186,21 +187,39 @@ static void source_failed(Source *s, ErrCode rc, const Err *err)
     s->err = *err;
 }
 
-static void sources_open(Question *q)
+static void sources_init(Question *q)
+{
+    q->n = q->spec->repos->n;
+    q->sources = mem_new(q->n * sizeof(*q->sources));
+    for (unsigned i = 0; i < q->n; i++)
+        q->sources[i] = (Source){.rc = ERR_OK};
+}
+
+/* Opens it when it is asked for the first time: a repository that does not answer must not keep
+ * those up that another one has an answer for. False: it has failed. */
+static bool source_ready(Question *q, unsigned i)
 {
     const RepoSource *repos = q->spec->repos;
-    q->n = repos->n;
-    q->sources = mem_new(q->n * sizeof(*q->sources));
-    for (unsigned i = 0; i < q->n; i++) {
-        Source *s = &q->sources[i];
-        Err err = {0};
-        *s = (Source){.rc = ERR_OK};
-        ErrCode rc = repos->open(repos->arg, i, &s->repo, &err);
-        if (rc != ERR_OK)
-            source_failed(s, rc, &err);
-        else
-            wal_store_init(&s->store, s->repo, q->control.system_id, q->control.wal_segment_size);
-    }
+    Source *s = &q->sources[i];
+    Err err = {0};
+    if (s->asked)
+        return s->rc == ERR_OK;
+    s->asked = true;
+    ErrCode rc = repos->open(repos->arg, i, &s->repo, &err);
+    if (rc != ERR_OK)
+        source_failed(s, rc, &err);
+    else
+        wal_store_init(&s->store, s->repo, q->control.system_id, q->control.wal_segment_size);
+    return rc == ERR_OK;
+}
+
+/* What two servers wrote differently is not settled by a repository that saw only one of them. */
+static bool any_conflict(const Question *q)
+{
+    for (unsigned i = 0; i < q->n; i++)
+        if (q->sources[i].rc == ERR_CONFLICT)
+            return true;
+    return false;
 }
 
 static void sources_close(Question *q)
@@ -274,14 +293,14 @@ static ErrCode check_known_system(const Question *q, Err *err)
 
 /* --- a segment --- */
 
-/* The first that has it finished, and whole, hands it over. */
+/* The first that has it finished, and whole, hands it over; not when there is a conflict. */
 static bool finished_anywhere(Question *q, const TimelineStep *step)
 {
     bool found = false;
-    for (unsigned i = 0; i < q->n && !found; i++) {
+    for (unsigned i = 0; i < q->n && !found && !any_conflict(q); i++) {
         Source *s = &q->sources[i];
         Err err = {0};
-        if (s->rc != ERR_OK)
+        if (!source_ready(q, i))
             continue;
         ErrCode rc = get_finished(q, &s->store, step, &found, &err);
         if (rc != ERR_OK) {
@@ -376,7 +395,7 @@ static ErrCode lineage_of_all(Question *q, Lineage *ret, Err *err)
         Source *s = &q->sources[i];
         Lineage one AUTO(lineage_release) = {.steps = {0}};
         Err why = {0};
-        if (s->rc != ERR_OK)
+        if (!source_ready(q, i))
             continue;
         ErrCode rc = lineage_read(&s->store, &one, &why);
         if (rc != ERR_OK)
@@ -500,10 +519,10 @@ static ErrCode check_absent_history(const Question *q, Err *err)
 static ErrCode ask_for_other(Question *q, WalGetAnswer *ret, Err *err)
 {
     bool found = false;
-    for (unsigned i = 0; i < q->n && !found; i++) {
+    for (unsigned i = 0; i < q->n && !found && !any_conflict(q); i++) {
         Source *s = &q->sources[i];
         Err why = {0};
-        if (s->rc != ERR_OK)
+        if (!source_ready(q, i))
             continue;
         remember_histories(q, &s->store);
         ErrCode rc = get_other(q, &s->store, &found, &why);
@@ -544,7 +563,7 @@ ErrCode wal_get(const WalGetSpec *spec, WalGetAnswer *ret, Err *err)
     /* The first timeline has no history; PostgreSQL asks for it when it leaves that timeline. */
     if (q.name.kind == WAL_NAME_HISTORY && q.name.tli <= 1)
         return ERR_OK;
-    sources_open(&q);
+    sources_init(&q);
     ErrCode rc = q.name.kind == WAL_NAME_SEGMENT ? ask_for_segment(&q, ret, err)
                                                  : ask_for_other(&q, ret, err);
     if (rc != ERR_OK && recall_history(&q, err)) {

@@ -6,6 +6,7 @@ include tests/unit/local.mk
 include tests/model/local.mk
 include tests/storage/local.mk
 endif
+include tests/fuzz/local.mk
 include tests/fault/local.mk
 include tests/lib/local.mk
 include tests/bench/local.mk

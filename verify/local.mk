@@ -5,4 +5,5 @@ verify_libverify_a_SOURCES = \
 	verify/check_wal.c \
 	verify/checker.h \
 	verify/heal.c verify/heal.h \
+	verify/stored.c verify/stored.h \
 	verify/verify.c verify/verify.h

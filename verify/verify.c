@@ -87,18 +87,19 @@ static void found_stray(Checker *c, const char *name)
     checker_found(c, &f);
 }
 
-/* Half a backup: a part of the pair that makes it exist is there, and nobody is at work on it. */
+/* Half a backup: a part of the pair that makes it exist is there, and nobody has left a lease
+ * that tells that he did not come to the end. */
 static ErrCode check_halves(Checker *c, Err *err)
 {
     BackupStates states AUTO(backup_states_release) = {0};
-    StrList leased AUTO(str_list_release) = {0};
-    TRY(lease_backups(c->repo, &leased, err));
+    StrList begun AUTO(str_list_release) = {0};
+    TRY(lease_backups_begun(c->repo, &begun, err));
     TRY(backup_states_read(c->repo, NULL, &states, err));
     for (size_t i = 0; i < states.n; i++) {
         const BackupState *s = &states.at[i];
         if (!*s->id)
             found_stray(c, s->objects.at[0]);
-        if (s->manifest == s->summary || s->deleted.n || str_list_has(&leased, s->id) ||
+        if (s->manifest == s->summary || s->deleted.n || str_list_has(&begun, s->id) ||
             (c->spec->backup_id && strncmp(s->id, c->spec->backup_id, strlen(c->spec->backup_id))))
             continue;
         StrList ids AUTO(str_list_release) = {0};

@@ -7,6 +7,7 @@
 #include "lib/common/bytes.h"
 #include "lib/common/digest.h"
 #include "lib/common/file.h"
+#include "lib/pg/wal_name.h"
 
 /*
  * Offsets in pg_control, as the compilers of every 64-bit little-endian platform lay it out; they
@@ -109,6 +110,25 @@ static void read_fields(const uint8_t *p, PgControl *c)
     c->data_checksum_version = get_u32(p + AT_DATA_CHECKSUM_VERSION);
 }
 
+static bool good_size(uint32_t n, uint32_t max)
+{
+    return n >= 1024 && n <= max && (n & (n - 1)) == 0;
+}
+
+/* What the program divides by and allocates. The CRC says that a program has written these bytes,
+ * not that it was PostgreSQL. */
+static ErrCode check_sizes(const PgControl *c, Err *err)
+{
+    if (!good_size(c->block_size, 32768) || !good_size(c->wal_block_size, 65536) ||
+        !c->rel_seg_blocks || !wal_segment_size_valid(c->wal_segment_size))
+        return err_set(
+            err, ERR_DAMAGED,
+            "pg_control says that blocks have %u bytes, segments %u blocks, WAL pages %u "
+            "and WAL segments %u bytes",
+            c->block_size, c->rel_seg_blocks, c->wal_block_size, c->wal_segment_size);
+    return ERR_OK;
+}
+
 ErrCode control_parse(const void *data, size_t len, PgControl *ret, Err *err)
 {
     const uint8_t *p = data;
@@ -122,6 +142,7 @@ ErrCode control_parse(const void *data, size_t len, PgControl *ret, Err *err)
     if (crc32c(0, p, crc_at) != get_u32(p + crc_at))
         return err_set(err, ERR_DAMAGED, "pg_control is damaged: its checksum does not fit");
     read_fields(p, &c);
+    TRY(check_sizes(&c, err));
     *ret = c;
     return ERR_OK;
 }

@@ -120,11 +120,7 @@ static ErrCode put_tombstones(Repo *repo, const BackupStates *states, const StrL
         const BackupState *s = backup_states_find(states, retire->at[i]);
         if (!s || s->deleted.n)
             continue;
-        char uuid[33], what[48];
-        snprintf(what, sizeof(what), "deleted-%s", random_name(uuid));
-        char *name AUTO(mem_freep) = backup_object_name(s->id, what);
-        json_t *body AUTO(json_decrefp) = json_pack("{s:I}", "time", (json_int_t)time_now());
-        TRY(document_put_json(repo, name, KIND_MARK, body, STORAGE_CREATE, NULL, err));
+        TRY(backup_put_tombstone(repo, s->id, err));
     }
     return ERR_OK;
 }

@@ -246,6 +246,42 @@ static bool keys_all(const KeysRead *k, const StrList *names)
     return names->n > 0;
 }
 
+/* How old the key of a wrap says it is; false when the object cannot be read. Not to be trusted:
+ * who can write to the medium can write this too. */
+static bool wrap_age(Repo *r, const char *name, TimeUs *ret)
+{
+    Err why = {0};
+    Buf text AUTO(buf_release) = {0};
+    json_t *wrap AUTO(json_decrefp) = NULL;
+    size_t at = 0;
+    return wraps_get(r, name, &text, &why) == ERR_OK &&
+           wraps_next(&text, &at, &wrap, &why) == ERR_OK && wrap &&
+           json_get_number(wrap, "created", 0, INT64_MAX, ret, &why) == ERR_OK;
+}
+
+/*
+ * A change of the passphrase that was interrupted leaves some keys under the one and some under the
+ * other. Who opens only the younger ones must not go on: with another oldest key WAL gets other
+ * names, and what is pushed again looks like a second history. Keys that are younger than all of
+ * ours may be of a change that goes on right now, and nothing of ours is written under them.
+ */
+static ErrCode keys_check_oldest(Repo *r, const StrList *names, Err *err)
+{
+    for (size_t i = 0; i < names->n && r->key; i++) {
+        TimeUs created;
+        if (key_known(r, names->at[i] + strlen(KEYS_PREFIX), '/') ||
+            !wrap_age(r, names->at[i], &created) || created >= r->key->created)
+            continue;
+        char mine[2 * KEY_ID_LEN + 1];
+        err_set(err, ERR_WRONG_KEY,
+                "the passphrase opens the key %s, but not the older one of '%s': a change of the "
+                "passphrase was interrupted",
+                hex_format(r->key->id, KEY_ID_LEN, mine), names->at[i]);
+        return err_hint(err, "use the other passphrase, and run 'pgdr repo rekey' again");
+    }
+    return ERR_OK;
+}
+
 ErrCode keys_read(Repo *r, KeyRing *ring, Err *err)
 {
     StrList names AUTO(str_list_release) = {0};
@@ -266,7 +302,42 @@ ErrCode keys_read(Repo *r, KeyRing *ring, Err *err)
         *err = k.last;
         return err->code;
     }
-    return ERR_OK;
+    return keys_check_oldest(r, &names, err);
+}
+
+static RepoKey *key_with_id(RepoKeys *keys, const uint8_t id[KEY_ID_LEN])
+{
+    for (size_t i = 0; i < keys->keys.n; i++)
+        if (memcmp(keys->keys.at[i]->id, id, KEY_ID_LEN) == 0)
+            return keys->keys.at[i];
+    return NULL;
+}
+
+ErrCode keys_read_again(Repo *r, const KeySecret *secret, bool *ret_more, Err *err)
+{
+    KeyRing *ring AUTO(keyring_freep) = keyring_new(secret);
+    Repo now = {.storage = r->storage, .name = r->name};
+    *ret_more = false;
+    ErrCode rc = keys_read(&now, ring, err);
+    if (rc == ERR_OK && now.key)
+        keys_keep_cipher(&now, r->key->cipher);
+    for (size_t i = 0; i < now.keys.keys.n; i++) {
+        RepoKey *key = now.keys.keys.at[i];
+        RepoKey *had = key_with_id(&r->keys, key->id);
+        if (had && rc == ERR_OK) {
+            json_t *old = had->wrap;
+            had->wrap = key->wrap;
+            key->wrap = old;
+        }
+        if (had || rc != ERR_OK || key->cipher != r->key->cipher) {
+            repo_key_free(key);
+        } else {
+            vec_push(&r->keys.keys, key);
+            *ret_more = true;
+        }
+    }
+    vec_release(&now.keys.keys);
+    return rc;
 }
 
 /* --- whether all copies are whole --- */
@@ -359,8 +430,9 @@ typedef struct Mend {
 static void mend_note(void *arg, const char *object, const Err *why)
 {
     Mend *m = arg;
-    (void)why;
-    vec_push(&m->names, mem_strdup(object));
+    /* One that this version does not understand, or cannot read now, is not ours to replace. */
+    if (why->code == ERR_DAMAGED || why->code == ERR_NOT_FOUND || why->code == ERR_LIMIT)
+        vec_push(&m->names, mem_strdup(object));
 }
 
 static const RepoKey *key_of_name(const Repo *r, const char *name)
@@ -381,10 +453,12 @@ static bool is_proven(Repo *r, const RepoKey *key, const char *name)
         json_t *wrap AUTO(json_decrefp) = NULL;
         size_t at = 0;
         char *other AUTO(mem_freep) = mem_printf("%.*s.%d", (int)copy_stem(name), name, copy);
-        if (wraps_get(r, other, &text, &why) != ERR_OK ||
-            wraps_next(&text, &at, &wrap, &why) != ERR_OK)
+        ErrCode rc = wraps_get(r, other, &text, &why);
+        if (rc == ERR_OK)
+            rc = wraps_next(&text, &at, &wrap, &why);
+        any |= rc != ERR_DAMAGED && rc != ERR_NOT_FOUND && rc != ERR_LIMIT;
+        if (rc != ERR_OK)
             continue;
-        any = true;
         if (json_equal(wrap, key->wrap))
             return true;
     }
@@ -454,13 +528,44 @@ ErrCode keys_put_back(Repo *r, KeyRing *ring, Err *err)
 
 /* --- a new passphrase, a new key --- */
 
+/*
+ * Whether a passphrase opens the repository hangs on the oldest key (keys_check_oldest). Its new
+ * wrap comes last and its old one goes first, so that either passphrase opens all keys or none,
+ * wherever this is interrupted.
+ */
+static int youngest_first(const void *a, const void *b)
+{
+    return -key_compare(*(RepoKey *const *)a, *(RepoKey *const *)b);
+}
+
 static ErrCode rekey_wrap_all(Repo *r, KeyRing *ring, const WrapMethod *m, Err *err)
 {
+    qsort(r->keys.keys.at, r->keys.keys.n, sizeof(*r->keys.keys.at), youngest_first);
     for (size_t i = 0; i < r->keys.keys.n; i++) {
         TRY(repo_key_wrap(r->keys.keys.at[i], ring, m, err));
         TRY(key_put(r, r->keys.keys.at[i], err));
     }
     return ERR_OK;
+}
+
+static ErrCode rekey_remove(Repo *r, const StrList *old, Err *err)
+{
+    char id[2 * KEY_ID_LEN + 1];
+    StrList first = {0}, rest = {0}; /* borrowed names */
+    char *oldest AUTO(mem_freep) =
+        mem_printf(KEYS_PREFIX "%s/", hex_format(r->wal_key->id, KEY_ID_LEN, id));
+    for (size_t i = 0; i < old->n; i++) {
+        if (strncmp(old->at[i], oldest, strlen(oldest)) == 0)
+            vec_push(&first, old->at[i]);
+        else
+            vec_push(&rest, old->at[i]);
+    }
+    ErrCode rc = storage_remove(r->storage, (const char *const *)first.at, first.n, err);
+    if (rc == ERR_OK)
+        rc = storage_remove(r->storage, (const char *const *)rest.at, rest.n, err);
+    vec_release(&first);
+    vec_release(&rest);
+    return rc;
 }
 
 /* What was written must open under the new passphrase before the old wraps go. */
@@ -521,5 +626,5 @@ ErrCode repo_rekey(Repo *r, const RepoSpec *spec, const KeySecret *secret, bool 
         mint_key(r);
     TRY(rekey_wrap_all(r, ring, &m, err));
     TRY(rekey_prove(r, secret, &old, err));
-    return storage_remove(r->storage, (const char *const *)old.at, old.n, err);
+    return rekey_remove(r, &old, err);
 }

@@ -17,6 +17,12 @@
 /* Fills r->keys, r->key (the newest) and r->wal_key. One good copy of each key is enough; a damaged
  * one is worth a warning. r->key stays NULL when there are no keys at all. */
 MUST_CHECK ErrCode keys_read(Repo *r, KeyRing *ring, Err *err);
+/*
+ * Looks for keys that others made since, and takes over the wraps as they are now; `secret` may give
+ * another passphrase than at first. What is written goes on under the same key. *ret_more: whether
+ * there are more keys than before. Not while another thread reads objects.
+ */
+MUST_CHECK ErrCode keys_read_again(Repo *r, const KeySecret *secret, bool *ret_more, Err *err);
 /* Leaves only keys of the cipher, when there is one: in an encrypted repository, a key in the clear
  * was put there by somebody who has no passphrase, and so would be what is written under it. */
 void keys_keep_cipher(Repo *r, uint8_t cipher);

@@ -128,7 +128,7 @@ static ErrCode lease_found(void *arg, const RepoEntry *e, Err *err)
     return ERR_OK;
 }
 
-static ErrCode lease_read(Repo *repo, const char *name, StrList *ret, Err *err)
+static ErrCode lease_read(Repo *repo, const char *name, bool dead_too, StrList *ret, Err *err)
 {
     json_t *body AUTO(json_decrefp) = NULL;
     ErrCode rc = document_get_json(repo, name, KIND_MARK, &body, NULL, err);
@@ -139,12 +139,26 @@ static ErrCode lease_read(Repo *repo, const char *name, StrList *ret, Err *err)
     json_t *ids, *item;
     size_t i;
     const char *process = json_string_value(json_object_get(body, "process"));
-    if (process && procid_is_gone(process))
+    if (!dead_too && process && procid_is_gone(process))
         return ERR_OK;
     TRY(json_get_array(body, "backups", &ids, err));
     json_array_foreach(ids, i, item) if (json_is_string(item))
         vec_push(ret, mem_strdup(json_string_value(item)));
     return ERR_OK;
+}
+
+/* Where nothing can be written the storage does not tell the time; leases are a courtesy. */
+static ErrCode now_for_leases(Repo *repo, TimeUs *ret, Err *err)
+{
+    Err why = {0};
+    ErrCode rc = repo_now(repo, ret, &why);
+    if (rc == ERR_ACCESS || rc == ERR_NO_SPACE || rc == ERR_IO) {
+        *ret = time_now();
+        rc = ERR_OK;
+    }
+    if (rc != ERR_OK)
+        *err = why;
+    return rc;
 }
 
 ErrCode lease_backups(Repo *repo, StrList *ret, Err *err)
@@ -154,10 +168,24 @@ ErrCode lease_backups(Repo *repo, StrList *ret, Err *err)
     TimeUs now = 0;
     TRY(repo_list(repo, &list, err));
     if (found.n)
-        TRY(repo_now(repo, &now, err));
+        TRY(now_for_leases(repo, &now, err));
     for (size_t i = 0; i < found.n; i++)
         if (now - found.at[i].mtime < LEASE_LIVE)
-            TRY(lease_read(repo, found.at[i].name, ret, err));
+            TRY(lease_read(repo, found.at[i].name, false, ret, err));
+    str_list_sort(ret);
+    return ERR_OK;
+}
+
+ErrCode lease_backups_begun(Repo *repo, StrList *ret, Err *err)
+{
+    LeasesFound found AUTO(leases_found_release) = {0};
+    RepoList list = {.prefix = LEASE_PREFIX, .want_stat = true, .fn = lease_found, .arg = &found};
+    TRY(repo_list(repo, &list, err));
+    for (size_t i = 0; i < found.n; i++) {
+        Err why = {0};
+        if (lease_read(repo, found.at[i].name, true, ret, &why) != ERR_OK)
+            log_err(LOG_WARN, &why);
+    }
     str_list_sort(ret);
     return ERR_OK;
 }

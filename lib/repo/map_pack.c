@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "lib/common/bytes.h"
+#include "lib/repo/manifest.h"
 
 /* Raw bytes after which a map pack is closed: maps are small, and a pack of them is read whole. */
 #define MAP_PACK_RAW (16 * MIB)
@@ -213,12 +214,12 @@ const StrList *map_pack_reader_ids(const MapPackReader *r)
     return &r->ids;
 }
 
-static uint32_t reader_intern(MapPackReader *r, const char *id, size_t len)
+static uint32_t reader_intern(MapPackReader *r, const char *id)
 {
     for (size_t i = r->ids.n; i-- > 0;)
-        if (strncmp(r->ids.at[i], id, len) == 0 && r->ids.at[i][len] == '\0')
+        if (strcmp(r->ids.at[i], id) == 0)
             return (uint32_t)i;
-    vec_push(&r->ids, mem_strndup(id, len));
+    vec_push(&r->ids, mem_strdup(id));
     return (uint32_t)r->ids.n - 1;
 }
 
@@ -232,10 +233,13 @@ static ErrCode open_pack_ids(MapPackReader *r, OpenPack *p, const Buf *table, Er
         return err_set(err, ERR_LIMIT, "it names %llu backups", (unsigned long long)n);
     for (uint64_t i = 0; i < n; i++) {
         uint64_t len = cursor_varint(&c);
-        const uint8_t *id = cursor_read(&c, len);
-        if (!id || len > BACKUP_ID_LEN)
+        const uint8_t *bytes = cursor_read(&c, len);
+        char id[BACKUP_ID_LEN + 1] = "";
+        if (bytes && len == BACKUP_ID_LEN)
+            memcpy(id, bytes, BACKUP_ID_LEN);
+        if (!backup_id_valid(id))
             return err_set(err, ERR_DAMAGED, "its table of backup ids is damaged");
-        vec_push(&p->intern, reader_intern(r, (const char *)id, (size_t)len));
+        vec_push(&p->intern, reader_intern(r, id));
     }
     return ERR_OK;
 }
@@ -374,7 +378,7 @@ static ErrCode reader_get_elsewhere(MapPackReader *r, const char *backup_id, con
     TRY(map_pack_reader_get(r->fallback, backup_id, ref, ret, err));
     for (size_t i = 0; i < ret->sources.n; i++) {
         const char *id = r->fallback->ids.at[ret->sources.at[i].backup];
-        ret->sources.at[i].backup = reader_intern(r, id, strlen(id));
+        ret->sources.at[i].backup = reader_intern(r, id);
     }
     return ERR_OK;
 }

@@ -103,7 +103,7 @@ static ErrCode parse_own(const json_t *j, PackInfo *p, Err *err)
     if (!pack_id_parse(n, &p->id) || !hex_parse(sha, '\0', f->sha256, SHA256_LEN) ||
         !stamp_parse(stamp, &f->stamp) || !hex_parse(table, '\0', f->table_sha256, SHA256_LEN) ||
         size < 0 || slots < 0 || units < 0 || units > UINT32_MAX || off < 0 || len < 0 ||
-        len > (json_int_t)TABLE_MAX || off + len > size)
+        len > (json_int_t)TABLE_MAX || off > size || len > size - off)
         return err_set(err, ERR_DAMAGED, "the line of pack %s is damaged", n);
     return ERR_OK;
 }

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "lib/common/hex.h"
 #include "lib/common/log.h"
 #include "lib/repo/manifest.h"
 #include "lib/repo/name_set.h"
@@ -118,29 +119,40 @@ ErrCode packs_check_present(Repo *repo, const char *backup_id, const PacksList *
     return ERR_OK;
 }
 
-/* Each by itself: either of them missing means that there is no backup. */
-void backup_withdraw(Repo *repo, const char *backup_id)
+ErrCode backup_put_tombstone(Repo *repo, const char *backup_id, Err *err)
 {
-    static const char *const parts[] = {"summary", "manifest"};
-    for (size_t i = 0; i < 2; i++) {
-        Err err = {0};
-        char *name AUTO(mem_freep) = backup_object_name(backup_id, parts[i]);
-        const char *names[] = {name};
-        if (repo_remove(repo, names, 1, &err) == ERR_OK)
-            continue;
-        err_wrap(&err, "cannot take back '%s'", name);
+    char uuid[33], what[48];
+    snprintf(what, sizeof(what), "deleted-%s", random_name(uuid));
+    char *name AUTO(mem_freep) = backup_object_name(backup_id, what);
+    json_t *body AUTO(json_decrefp) = json_pack("{s:I}", "time", (json_int_t)time_now());
+    return document_put_json(repo, name, KIND_MARK, body, STORAGE_CREATE, NULL, err);
+}
+
+/* A summary that may have been seen stays, see publish.h. */
+static ErrCode withdraw(Repo *repo, const char *backup_id, bool manifest_too, Err *err)
+{
+    BackupStates states AUTO(backup_states_release) = {0};
+    char *manifest AUTO(mem_freep) = backup_object_name(backup_id, "manifest");
+    const char *one = manifest;
+    TRY(backup_states_read(repo, backup_id, &states, err));
+    if (states.n && states.at[0].summary)
+        return states.at[0].deleted.n ? ERR_OK : backup_put_tombstone(repo, backup_id, err);
+    return manifest_too && states.n && states.at[0].manifest ? repo_remove(repo, &one, 1, err)
+                                                             : ERR_OK;
+}
+
+static void take_back(Repo *repo, const char *backup_id, bool manifest_too)
+{
+    Err err = {0};
+    if (withdraw(repo, backup_id, manifest_too, &err) != ERR_OK) {
+        err_wrap(&err, "cannot take back backup %s", backup_id);
         log_err(LOG_WARN, &err);
     }
 }
 
-static ErrCode retract(Repo *repo, const char *summary, Err *err)
+void backup_withdraw(Repo *repo, const char *backup_id)
 {
-    Err second = {0};
-    if (repo_remove(repo, &summary, 1, &second) != ERR_OK) {
-        err_wrap(&second, "cannot take back '%s'", summary);
-        log_err(LOG_WARN, &second);
-    }
-    return err->code;
+    take_back(repo, backup_id, true);
 }
 
 /*
@@ -170,7 +182,6 @@ ErrCode backup_publish(Repo *repo, const BackupSummary *summary, const PacksList
                        TimeUs grace, StoragePutFlags flags, Err *err)
 {
     NameSet used AUTO(name_set_release) = {.sorted = false};
-    char *summary_name AUTO(mem_freep) = backup_object_name(summary->id, "summary");
     used_names(summary->id, packs, &used);
 
     TRY(check_trash(repo, &used, grace, err));
@@ -179,9 +190,10 @@ ErrCode backup_publish(Repo *repo, const BackupSummary *summary, const PacksList
      * once for a sweep that did not see the summary yet. */
     TRY(explain(summary, look_again(repo, summary, false, err), err));
     TRY(summary_put(repo, summary, flags, err));
-    if (explain(summary, look_again(repo, summary, true, err), err) != ERR_OK)
-        return retract(repo, summary_name, err);
-    return ERR_OK;
+    ErrCode rc = explain(summary, look_again(repo, summary, true, err), err);
+    if (rc != ERR_OK && !(flags & STORAGE_OVERWRITE))
+        take_back(repo, summary->id, false);
+    return rc;
 }
 
 /* --- what is there --- */

@@ -18,6 +18,8 @@
  *  - A backup is removed only by a sweep that has put a mark ("going-<uuid>") into its directory
  * and then looked whether it is committed, or kept, after all. Whoever commits or keeps it looks
  * for marks behind that. One of the two always sees the other.
+ *  - What is committed is never uncommitted: a writer that finds a mark behind its summary retires
+ *    the backup, which goes in its own time. Other sweeps have taken it for committed.
  *  - A trash object stays for as long as some sweep may still want a pack that it names: until all
  *    of them are removed, or used by backups that every sweep sees. A writer keeps off the packs of
  *    a trash object that is ripe. It has put its manifest before it looks, so the sweeps of one
@@ -38,9 +40,12 @@
 MUST_CHECK ErrCode backup_publish(Repo *repo, const BackupSummary *summary, const PacksList *packs,
                                   TimeUs grace, StoragePutFlags flags, Err *err);
 
-/* Takes back, best effort, what a failed commit has put, so that a manifest without a summary means
- * that a summary was lost. Only for who made the backup: of a copy there may be other writers. */
+/* Takes back, best effort, what a failed commit has put: retires it when its summary is there, else
+ * removes the manifest, so that a manifest without a summary means that a summary was lost. Only
+ * for who made the backup: of a copy there may be other writers. */
 void backup_withdraw(Repo *repo, const char *backup_id);
+/* Retires a backup. */
+MUST_CHECK ErrCode backup_put_tombstone(Repo *repo, const char *backup_id, Err *err);
 
 /* ERR_CANCELLED unless every pack the list names is there with its size: one listing a backup. */
 MUST_CHECK ErrCode packs_check_present(Repo *repo, const char *backup_id, const PacksList *packs,
@@ -110,5 +115,8 @@ MUST_CHECK ErrCode lease_take(Repo *repo, const char *what, const StrList *backu
 void lease_release(Lease *lease);
 /* Ids named by live leases, appended, sorted. A lease whose holder died on this machine is none. */
 MUST_CHECK ErrCode lease_backups(Repo *repo, StrList *ret, Err *err);
+/* Ids named by any lease, also one that has lapsed or whose holder is dead: who ends his work takes
+ * his lease away, so that work on them was begun and not ended. Appended, sorted. */
+MUST_CHECK ErrCode lease_backups_begun(Repo *repo, StrList *ret, Err *err);
 
 #endif

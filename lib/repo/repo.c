@@ -51,6 +51,20 @@ static ErrCode repo_check_cipher(const Repo *r, const RepoSpec *spec, Err *err)
                     cipher_name(r->key->cipher), r->name);
 }
 
+static ErrCode no_repository(const Repo *r, Err *err)
+{
+    err_set(err, ERR_NOT_FOUND, "there is no repository in '%s'", repo_url(r));
+    if (strstr(repo_url(r), "://"))
+        return err_hint(err,
+                        "is the url in [repo %s] right, with what stands behind the bucket? "
+                        "'pgdr init' begins a new repository in an empty place",
+                        r->name);
+    return err_hint(err,
+                    "is its file system mounted, and the url in [repo %s] right? 'pgdr init' "
+                    "begins a new repository in an empty directory",
+                    r->name);
+}
+
 ErrCode repo_open(Storage *storage, const RepoSpec *spec, Repo **ret, Err *err)
 {
     Repo *r AUTO(repo_closep) = repo_new(storage, spec);
@@ -59,20 +73,23 @@ ErrCode repo_open(Storage *storage, const RepoSpec *spec, Repo **ret, Err *err)
         TRY(cluster_name_check(spec->cluster, err));
     if (keys_read(r, ring, err) != ERR_OK)
         return err_wrap(err, "cannot open repository '%s' in '%s'", r->name, repo_url(r));
-    if (!r->key) {
-        err_set(err, ERR_NOT_FOUND, "there is no repository in '%s'", repo_url(r));
-        if (strstr(repo_url(r), "://"))
-            return err_hint(err,
-                            "is the url in [repo %s] right, with what stands behind the bucket? "
-                            "'pgdr init' begins a new repository in an empty place",
-                            r->name);
-        return err_hint(err,
-                        "is its file system mounted, and the url in [repo %s] right? 'pgdr init' "
-                        "begins a new repository in an empty directory",
-                        r->name);
-    }
+    if (!r->key)
+        return no_repository(r, err);
     keys_keep_cipher(r, spec->cipher);
     TRY(repo_check_cipher(r, spec, err));
+    *ret = steal_ptr(&r);
+    return ERR_OK;
+}
+
+ErrCode repo_open_without_key(Storage *storage, const RepoSpec *spec, Repo **ret, Err *err)
+{
+    Repo *r AUTO(repo_closep) = repo_new(storage, spec);
+    StrList names AUTO(str_list_release) = {0};
+    if (spec->cluster)
+        TRY(cluster_name_check(spec->cluster, err));
+    TRY(storage_list_names(r->storage, KEYS_PREFIX, false, &names, err));
+    if (!names.n)
+        return no_repository(r, err);
     *ret = steal_ptr(&r);
     return ERR_OK;
 }

@@ -49,6 +49,9 @@ MUST_CHECK ErrCode repo_init(Storage *storage, const RepoSpec *spec, Repo **ret,
                              Err *err);
 /* ERR_NOT_FOUND with a hint when there is none. Takes `storage` over, also on failure. */
 MUST_CHECK ErrCode repo_open(Storage *storage, const RepoSpec *spec, Repo **ret, Err *err);
+/* The same without keys: names and stored bytes can be read, nothing can be opened or written. */
+MUST_CHECK ErrCode repo_open_without_key(Storage *storage, const RepoSpec *spec, Repo **ret,
+                                         Err *err);
 void repo_close(Repo *r);
 static inline void repo_closep(Repo **r)
 {

@@ -33,6 +33,8 @@ static ErrCode trash_parse(const Buf *text, StrList *names, Err *err)
         size_t len = (size_t)(nl - (text->data + at));
         if (len == 1 && text->data[at] == '.')
             return ERR_OK;
+        if (!len || memchr(text->data + at, '\0', len))
+            return err_set(err, ERR_DAMAGED, "a line of it is no name");
         vec_push(names, mem_strndup((const char *)text->data + at, len));
         at += len + 1;
     }

@@ -78,6 +78,7 @@ static const Known known[] = {
     {"ThrottledException", ERR_BUSY, OTHER},
     {"OperationAborted", ERR_BUSY, OTHER},
     {"ConditionalRequestConflict", ERR_BUSY, OTHER},
+    {"PreconditionFailed", ERR_BUSY, OTHER}, /* replaced between two requests, with V2 */
     {"InternalError", ERR_NETWORK, OTHER},
     {"BadDigest", ERR_NETWORK, OTHER}, /* the body was changed on the way */
     {"XAmzContentSHA256Mismatch", ERR_NETWORK, OTHER},

@@ -18,7 +18,8 @@
 #define PUT_MAX ((uint64_t)5 * GIB)
 #define READ_LEN (256 * KIB)
 #define PAGE_ENTRIES 1000
-#define GET_TRIES 3
+/* An object that is replaced between HEAD and GET, each time. */
+#define GET_TRIES 10
 /* Behind every name below a prefix: U+10FFFF, the last character there is. */
 #define LAST_CHARACTER "\xF4\x8F\xBF\xBF"
 

@@ -1,3 +1,4 @@
+#@ once
 # README.md, followed to the letter by somebody who has never seen pgdr, on a server that is set up as
 # Debian does it: its configuration is not in the data directory.
 use strict;
@@ -5,7 +6,7 @@ use warnings;
 use Test::More;
 
 use DocPage;
-use File::Basename qw(dirname);
+use File::Basename qw(basename dirname);
 use Pgdr;
 use PgNode;
 use TestFile qw(slurp spit append_to);
@@ -30,6 +31,20 @@ ok(-f "$prefix/$_", "$_ is installed")
   for 'bin/pgdr', 'share/man/man1/pgdr.1', 'share/bash-completion/completions/pgdr',
   (map { "share/doc/pgdr/examples/pgdr.$_" } qw(conf.sample cron)),
   (map { ("lib/systemd/system/pgdr-$_.service", "lib/systemd/system/pgdr-$_.timer") } qw(backup verify));
+
+SKIP: {
+    skip 'systemd-analyze is not installed', 1 if system('command -v systemd-analyze >/dev/null 2>&1');
+    # The units, with a program that exists; a page of the manual that is not installed here is no fault.
+    my $units = "$root/units";
+    mkdir $units or die;
+    for my $unit (glob "$prefix/lib/systemd/system/pgdr-*") {
+        my $text = slurp($unit);
+        $text =~ s{^(ExecStart=)\S+/pgdr\b}{$1/bin/true}mg;
+        $text =~ s{^Documentation=.*\n|^User=.*\n}{}mg;
+        spit($units . '/' . basename($unit), $text);
+    }
+    is(qx(systemd-analyze verify $units/* 2>&1), '', 'systemd takes the units');
+}
 
 # --- set-up ---
 

@@ -1,3 +1,4 @@
+#@ once
 # What goes wrong while pgdr is set up, and by night: each message says what happened, and what to type
 # next.
 use strict;

@@ -1,3 +1,4 @@
+#@ once
 # docs/rescue.py restores what pgdr has stored, without pgdr: backups of every shape, of every row on
 # both sides of a target, and the same files that pgdr restores. It refuses what is damaged.
 

@@ -1,3 +1,4 @@
+#@ once
 # Transaction ids of 64 bits: the epoch counts how often the 32 bits have wrapped around. A cluster is
 # set shortly before such a wrap, and lives through it.
 

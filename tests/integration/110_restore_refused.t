@@ -1,3 +1,4 @@
+#@ once
 # What a restore must not touch: the directory of a running server, one that only orphaned backends
 # still use, what is not a data directory, another cluster. And it does nothing before it was told to.
 
@@ -8,7 +9,7 @@ use Test::More;
 use Pgdr;
 use PgNode;
 use Recovery qw(plan_of unchanged);
-use TestFile qw(spit delete_file with_mode);
+use TestFile qw(slurp spit delete_file with_mode);
 use TestRun qw(temp_dir poll_until is_alive processes_below run);
 
 my $node = PgNode->init('primary');
@@ -132,10 +133,14 @@ subtest 'and when nothing forbids it' => sub {
         like($copy->marks, qr/^a/, 'it is a cluster');
         $copy->stop;
     }
+    # Another program of PostgreSQL that was started in it (this one waits for a server) is no server.
+    my $client = TestRun::start($node->program('pg_receivewal'), '-h', '/nowhere', '-D', temp_dir('received'), { cwd => $data });
+    poll_until(sub { $client->output_so_far . slurp($client->{file}{err}) =~ /No such file/ }, 'it waits');
     $pgdr->json('restore', '--delta', '--yes');
     $node->start;
     $node->wait_promoted;
     is($node->marks, 'a b', 'a killed cluster is replaced, and has all it had');
+    $client->stop;
     $node->stop;
 };
 done_testing;

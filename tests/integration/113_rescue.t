@@ -1,3 +1,4 @@
+#@ once
 # A cluster that is replaced in place has WAL that nowhere else is. All of it is looked at, whatever the
 # server thought of it, and is in the repository before the first file is touched; what is saved counts
 # for the restore that saves it.

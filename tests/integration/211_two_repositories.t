@@ -1,3 +1,4 @@
+#@ once
 # archive-push and archive-get with two repositories: success only when both have it; an answer from
 # whichever can give it; and never the end of the WAL while one of them has more, or may have.
 
@@ -7,7 +8,7 @@ use Test::More;
 
 use Pgdr;
 use PgNode;
-use TestFile qw(slurp spit flip_bit);
+use TestFile qw(slurp spit flip_bit copy_tree);
 use TestRun qw(temp_dir poll_until);
 use WalRepo qw(wal_objects wal_object tail_objects segment_plus segment_size);
 
@@ -150,6 +151,56 @@ subtest 'a tail in one, more in the other' => sub {
     unlink wal_objects($pgdr, $next);
     ($result) = answer_is(254, $segment, 'when the second has only what comes behind it, it is a hole');
     like($result->{err}, qr/there is a hole/, '  and called one');
+};
+
+# Two contents of a segment in one of them: its digest is that repository's own, so a made-up one will do.
+sub twin_of { my ($object) = @_; return $object =~ s/(.)$/$1 eq '0' ? '1' : '0'/er }
+
+subtest 'a conflict in one is not settled by the other' => sub {
+    my $what = $node->archive_all;
+    for my $has ($pgdr, $only_two) {
+        my $object = wal_object($has, $what);
+        spit(twin_of($object), slurp($object));
+        # The first that has a whole segment answers, and later ones are not asked.
+        my $first_is_good = $has == $only_two;
+        my ($result, $bytes) = answer_is($first_is_good ? 0 : 254, $what, $has == $pgdr ? 'two contents in the first' : 'two contents in the second');
+        like($result->{err}, qr/ERROR: there are two different contents of $what in '\Q@{[$has->repo]}\E'.*HINT.*repo resolve $what/s, '  and is named') if !$first_is_good;
+        is($bytes, undef, '  nothing is handed over') if !$first_is_good;
+        # As soon as both are needed, it counts.
+        if ($first_is_good) {
+            my $good = wal_object($pgdr, $what);
+            rename $good, "$repo{one}/aside" or die;
+            answer_is(254, $what, '  which counts when it is asked');
+            rename "$repo{one}/aside", $good or die;
+        }
+        unlink twin_of($object);
+    }
+};
+
+subtest 'resolving it' => sub {
+    # Two servers that share the archive, of which one sees the second repository only.
+    $node->stop;
+    my $twin = PgNode->from_datadir('twin', copy_tree($data, temp_dir('twin-data') . '/data'), conf => "archive_mode = off\n");
+    $_->start for $node, $twin;
+    $node->mark('right');
+    my $segment = $node->archive_all;
+    $twin->mark('wrong');
+    is($twin->switch_wal, $segment, 'both have finished the same segment');
+    my $other = spit(temp_dir('other') . "/$segment", slurp($twin->data_dir . "/pg_wal/$segment"));
+    $twin->stop;
+    my ($right) = wal_object($only_two, $segment) =~ /-([0-9a-f]+)$/;
+    $pgdr->fails('CONFLICT', qr/$segment/, 'archive-push', '--repo=two', $other, { cwd => $data });
+    my $later = $node->switch_wal;
+    $node->wait_for_log(qr/stored in 1 of 2 repositories: timeline 1 of 'app' is frozen in '\Q$repo{two}\E'.*HINT: .*'pgdr repo resolve $segment'/s);
+    is(in_each($segment), '1 2', 'two contents in the second');
+    is(in_each($later), '1 0', 'what follows is taken by the first, and the archiver waits');
+    my $shown = $pgdr->ok('repo', 'resolve', $segment);
+    like($shown->{out}, qr/in repository two.*\b$right\b/s, 'the command of the hint shows both, without --repo');
+    $pgdr->fails('USAGE', qr/no content of $segment has a digest that begins with '0123456789'/, 'repo', 'resolve', $segment, '--keep=0123456789');
+    $pgdr->ok('repo', 'resolve', $segment, "--keep=$right");
+    is(in_each($segment), '1 1', 'one is left');
+    $node->archive_all;
+    is(in_each($later), '1 1', 'and the archiver goes on');
 };
 
 done_testing;

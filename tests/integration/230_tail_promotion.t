@@ -1,3 +1,4 @@
+#@ once
 # A standby is promoted (or restarted) while the archive has a piece of the segment that it works on, a
 # tail or a .partial: shorter than its own copy, longer, or of another history. What PostgreSQL is
 # given replaces its own copy, so a shorter piece would destroy acknowledged commits.

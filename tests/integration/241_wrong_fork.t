@@ -1,3 +1,4 @@
+#@ once
 # A failover in which the old primary writes on: its segment of the old timeline holds more than the
 # new timeline took over, and is archived, while of the new timeline only the history is there yet.
 # PostgreSQL would then go on along the old timeline and bring back what is lost. The segment must

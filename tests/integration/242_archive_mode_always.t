@@ -1,3 +1,4 @@
+#@ once
 # A standby with archive_mode = always hands everything on that it was given, a segment too that was
 # a tail when it got it. Under the name of the finished segment that would keep the real one out for
 # ever.

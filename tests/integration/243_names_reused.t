@@ -1,3 +1,4 @@
+#@ once
 # Names that come again: a cluster initialised anew under the name of its predecessor, whose archive is
 # still there with the same segments and a second timeline; and a cluster that is given another size
 # of its WAL segments, which begins its numbers again.

@@ -1,3 +1,4 @@
+#@ once
 # A copy of production, restored to a moment in the past, is opened and archives by mistake into the same
 # archive: it takes timeline 2 there. Production goes on as if nothing had happened; who is promoted
 # later takes the next timeline that is free, also when the repository cannot be asked at that moment.

@@ -1,3 +1,4 @@
+#@ once
 # The end of a recovery while no repository can be asked. PostgreSQL has removed its signal file when it
 # asks for the last time, for the history of the timeline that it comes from; an answer that stops it
 # there leaves a server that opens on its old timeline, beside the one that it is to replace.

@@ -20,7 +20,12 @@ my $node = small_node('primary');
 my $pgdr = Pgdr->new(node => $node);
 my ($clock_env, $clock) = clock_env();
 $node->enable_archiving($pgdr);
-$node->start(env => $clock_env);
+# A server with a libc of its own, older than the one libclock was built with, cannot load it.
+my $has_clock = $node->start(env => $clock_env, fail_ok => 1);
+if (!$has_clock) {
+    $clock_env = {};
+    $node->start;
+}
 $node->query("CREATE TABLE big AS SELECT n, repeat('x', 100) || n AS t FROM generate_series(1, 3000) n");
 $pgdr->ok('init');
 $pgdr->ok('backup');
@@ -54,7 +59,7 @@ sub restores_as_is
 sub held_backup
 {
     my (@args) = @_;
-    my $hold   = hold_file("$data/base/zz_held");
+    my $hold   = hold_file("$data/aa_held");
     my $backup = $pgdr->start('backup', '--output=json', @args);
     $hold->reached;
     return ($backup, $hold);
@@ -78,7 +83,7 @@ subtest 'the server goes away' => sub {
             ok((grep { $result->{rc} == Pgdr::exit_status($_) } qw(SERVER NETWORK)), "$what: the server is to blame") or diag($result->describe);
             like($result->{err}, qr/PostgreSQL|server/, '  and said to be');
         });
-        unlink "$data/base/zz_held";
+        unlink "$data/aa_held";
         ok(!-e "$data/backup_label", 'no backup_label is left behind');
         $node->start(env => $clock_env) if !$node->is_running;
         $node->wait_ready;
@@ -145,15 +150,16 @@ subtest 'tables and databases come and go' => sub {
     $hold->release;
     my $result = $backup->wait;
     ok($result->ok, 'what was listed is gone, or is another') or diag($result->describe);
-    unlink "$data/base/zz_held";
+    unlink "$data/aa_held";
     restores_as_is('changed meanwhile');
     $node->query("DROP DATABASE $_") for qw(fresh tmpl);
 };
 
 subtest 'names and kinds of files' => sub {
+    my $db = 'base/' . $node->query(q{SELECT oid FROM pg_database WHERE datname = 'postgres'});
     my @names = ('a space', "a\nnewline", "tab\tand\\backslash", q{quotes'"`$(x)}, "\xC3\xBCtf-8", "\xFF\xFEnot utf-8", '-rf',
         'x' x 255, ' ', '%s%n', '{"json":1}', '.hidden', 'pg_controlx');
-    for my $dir ("$data/base/1", $data) {
+    for my $dir ("$data/$db", $data) {
         spit("$dir/zz$_", "content of $_\n") for map { substr $_, 0, 253 } @names;
         mkdir "$dir/dd$_" for map { substr $_, 0, 253 } @names;
     }
@@ -172,7 +178,7 @@ subtest 'names and kinds of files' => sub {
     my $to = temp_dir('odd') . '/data';
     $pgdr->ok('restore', "--to=$to", '--type=immediate');
     my @bad;
-    for my $dir ('base/1', '.') {
+    for my $dir ($db, '.') {
         for my $name (map { substr $_, 0, 253 } @names) {
             push @bad, "$dir/zz$name" if !-e "$to/$dir/zz$name" || slurp("$to/$dir/zz$name") ne "content of $name\n" && slurp("$data/$dir/zz$name") ne slurp("$to/$dir/zz$name");
             push @bad, "$dir/dd$name" if !-d "$to/$dir/dd$name";
@@ -194,13 +200,13 @@ subtest 'names and kinds of files' => sub {
         unlink "$data/deep/back";
     });
     no_backup('a file that may not be read', sub {
-        with_mode("$data/base/1/zza space", 0, sub { $pgdr->fails('ACCESS', qr/zza space.*Permission denied/, 'backup') });
+        with_mode("$data/$db/zza space", 0, sub { $pgdr->fails('ACCESS', qr/zza space.*Permission denied/, 'backup') });
     });
     no_backup('a folder that may not be read', sub {
         with_mode("$data/dda space", 0, sub { $pgdr->fails('ACCESS', qr/dda space.*Permission denied/, 'backup') });
     });
     run('rm', '-rf', glob("$data/deep"), map({ "$data/$_" } qw(link_to_file link_to_dir link_to_nowhere link_to_itself a_fifo a_socket)));
-    for my $dir ("$data/base/1", $data) {
+    for my $dir ("$data/$db", $data) {
         run('rm', '-rf', map { ("$dir/zz$_", "$dir/dd$_") } map { substr $_, 0, 253 } @names);
     }
     $pgdr->ok('backup');
@@ -242,7 +248,7 @@ subtest 'a damaged page' => sub {
 subtest 'two at the same time' => sub {
     my @before = backups_of($pgdr);
     my ($one, $hold) = held_backup();
-    unlink "$data/base/zz_held"; # the second one does not meet it
+    unlink "$data/aa_held"; # the second one does not meet it
     $pgdr->ok('backup');
     $hold->release;
     my $result = $one->wait;
@@ -255,6 +261,7 @@ subtest 'two at the same time' => sub {
 };
 
 subtest 'the server\'s clock jumps' => sub {
+    plan skip_all => 'this server cannot be given another clock' if !$has_clock;
     for my $offset (-90000, 90000, 0) {
         spit($clock, $offset);
         $node->mark("at $offset");
@@ -281,8 +288,8 @@ subtest 'a standby' => sub {
     restores_as_is('of a standby');
 
     my @before = backups_of($pgdr);
-    spit($standby->data_dir . '/base/zz_held', 'x');
-    my $hold = hold_file($standby->data_dir . '/base/zz_held');
+    spit($standby->data_dir . '/aa_held', 'x');
+    my $hold = hold_file($standby->data_dir . '/aa_held');
     $backup = $from->start('backup', '--output=json');
     $hold->reached;
     $standby->promote;

@@ -182,6 +182,36 @@ subtest 'damaged in both' => sub {
     back_to($off, $kept_off);
 };
 
+# As on the host that keeps the encrypted repository and has no passphrase.
+subtest 'without the key' => sub {
+    my $keeper = Pgdr->new(repo => $off, repo_options => { encryption => 'aes-256-gcm' });
+    my $json = $keeper->json('verify', '--without-key');
+    is($json->{checked}{objects}, scalar(my @all = files_below("$off/app", qr/./)), 'every object is read');
+    my $said = $keeper->ok('verify', '--without-key', '-v');
+    like($said->{out} . $said->{err}, qr/without the key it is not known whether/, 'it says what that does not reach');
+    $keeper->fails('USAGE', qr/does not go with --heal/, 'verify', '--without-key', '--heal');
+    $keeper->fails('CONFIG', qr/passphrase/, 'verify');
+    my ($n)   = grep { /\Q$wal[-2]\E/ } files_below("$off/app", qr{^wal/});
+    my $pack  = (files_below("$off/app", qr{^packs/}))[0];
+    my ($key) = files_below("$off/keys", qr/\.2$/);
+    my %harm = (
+        'a bit of a pack'   => [ sub { flip_bit("$off/app/$pack", 4000) },                      qr{^\Q$pack\E$} ],
+        'a pack cut off'    => [ sub { truncate_to("$off/app/$pack", 4000) },                   qr{^\Q$pack\E$} ],
+        'a bit of WAL'      => [ sub { flip_bit("$off/app/$n", 300) },                          qr{^\Q$n\E$} ],
+        'another kind'      => [ sub { spit("$off/app/$n", slurp("$off/app/$pack")) },          qr{^\Q$n\E$} ],
+        'bytes behind'      => [ sub { spit("$off/app/$n", slurp("$off/app/$n") . 'x') },       qr{^\Q$n\E$} ],
+        'nothing in a head' => [ sub { truncate_to("$off/app/backups/$early/manifest", 0) },    qr{\Q$early\E/manifest$} ],
+        'a copy of the key' => [ sub { flip_bit("$off/keys/$key", 60) },                        qr{^keys/} ],
+    );
+    for my $name (sort keys %harm) {
+        my ($do, $what) = @{ $harm{$name} };
+        $do->();
+        my $found = $keeper->json_fails('FINDINGS', 'verify', '--without-key');
+        is(scalar(grep { $_->{object} =~ $what } @{ $found->{findings} }), 1, $name) or diag(explain($found->{findings}));
+        back_to($off, $kept_off);
+    }
+};
+
 subtest 'the other repository cannot be read' => sub {
     $damages[0][1]->();
     rename $off, "$off.away" or die;

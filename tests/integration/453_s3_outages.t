@@ -1,4 +1,5 @@
 #@ timeout 1200
+#@ once
 # S3 as it is in the long run: rights that are as narrow as docs/s3.md says, credentials that are used
 # up, a gateway that is killed in the middle of a backup and of a restore, a bucket that is full, and
 # uploads in parts that break off.

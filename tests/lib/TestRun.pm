@@ -47,6 +47,7 @@ sub make_root
     my $dir = File::Temp::tempdir('t.XXXXXX', DIR => $base);
     chmod 0755, $dir;
     make_path("$dir/.run", "$dir/.sanitizer");
+    make_path("$dir/.runtime", { mode => 0700 });
     return $dir;
 }
 
@@ -81,6 +82,7 @@ sub child_env
         LC_ALL        => 'C.UTF-8',
         TZ            => 'UTC',
         HOME          => $root,
+        XDG_RUNTIME_DIR => "$root/.runtime", # keeps stretched passphrases
         TESTRUN_ROOT  => $root,
         ASAN_OPTIONS  => $sanitizer,
         UBSAN_OPTIONS => "$sanitizer:print_stacktrace=1",

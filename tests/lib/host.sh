@@ -61,6 +61,22 @@ copy_source()
     [ -e "$1/configure.ac" ]
 }
 
+# A shell hears a signal only between two programs, or in wait: what takes long is run like this, with
+# the trap "interrupted".
+child=
+interruptible()
+{
+    "$@" &
+    child=$!
+    wait "$child"
+}
+
+interrupted()
+{
+    [ -z "$child" ] || kill -TERM "$child" 2>/dev/null
+    exit 130
+}
+
 processors()
 {
     nproc 2>/dev/null || echo 1

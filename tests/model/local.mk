@@ -20,3 +20,9 @@ tests_model_test_protocol_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=random_bytes,--wrap
 	-Wl,--wrap=time_now,--wrap=time_monotonic
 tests_model_test_protocol_LDADD = tests/model/libmodel.a $(REPO_LIBS) $(PG_LIBS) $(STORAGE_LIBS) \
 	$(COMMON_LIBS) $(CMOCKA_LIBS)
+
+EXTRA_DIST += tests/model/mutate
+check-mutations: $(MODEL_TESTS)
+	SRC='$(srcdir)' COMPILE='$(CC) $(DEFS) $(DEFAULT_INCLUDES) $(AM_CPPFLAGS) $(CPPFLAGS) $(AM_CFLAGS) $(CFLAGS)' \
+	LINK='$(CC) $(AM_CFLAGS) $(CFLAGS) $(tests_model_test_protocol_LDFLAGS) $(tests_model_test_protocol_OBJECTS) MUTANT $(tests_model_test_protocol_LDADD)' \
+	$(srcdir)/tests/model/mutate $(MUTATE)

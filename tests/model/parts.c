@@ -94,6 +94,13 @@ static ErrCode put_manifest(Repo *repo, const BackupSpecimen *b, DocumentFacts *
     return rc;
 }
 
+static ErrCode put_documents(Repo *repo, const BackupSpecimen *b, const PacksList *list,
+                             BackupSummary *s, Err *err)
+{
+    TRY(packs_list_put(repo, b->id, list, &s->packs, err));
+    return put_manifest(repo, b, &s->manifest, err);
+}
+
 static ErrCode put_lease(Repo *repo, const BackupSpecimen *b, Err *err)
 {
     char *name AUTO(mem_freep) = mem_printf("leases/%c", b->letter);
@@ -126,9 +133,27 @@ ErrCode run_writer(Repo *repo, const void *arg, Err *err)
     if (b->leased)
         TRY(put_lease(repo, b, err));
     TRY(put_packs(repo, b, &list, err));
-    TRY(packs_list_put(repo, b->id, &list, &s.packs, err));
-    TRY(put_manifest(repo, b, &s.manifest, err));
-    return backup_publish(repo, &s, &list, GRACE, STORAGE_CREATE, err);
+    if (b->late) {
+        s.packs = b->packs_facts;
+        s.manifest = b->manifest_facts;
+    } else {
+        TRY(put_documents(repo, b, &list, &s, err));
+    }
+    ErrCode rc = backup_publish(repo, &s, &list, GRACE, STORAGE_CREATE, err);
+    if (rc != ERR_OK && b->withdraws)
+        backup_withdraw(repo, b->id);
+    return rc;
+}
+
+ErrCode run_attempt(Repo *repo, const void *arg, Err *err)
+{
+    return run_writer(repo, arg, err) == ERR_INTERNAL ? ERR_INTERNAL : ERR_OK;
+}
+
+ErrCode run_successor(Repo *repo, const void *arg, Err *err)
+{
+    const BackupSpecimen *b = arg;
+    return run_writer(repo, b->successor, err);
 }
 
 ErrCode run_renewer(Repo *repo, const void *arg, Err *err)
@@ -177,17 +202,25 @@ Repo *parts_repo(Storage **ret_mem)
     return repo;
 }
 
-void parts_put_backup(Repo *repo, const BackupSpecimen *b)
+void parts_put_backup(Repo *repo, BackupSpecimen *b)
 {
     parts_put_packs(repo, b);
     expect_ok(run_writer(repo, b, err));
 }
 
-void parts_put_packs(Repo *repo, const BackupSpecimen *b)
+void parts_put_packs(Repo *repo, BackupSpecimen *b)
 {
     PackInfo info;
     for (unsigned i = 0; i < b->packs_before; i++)
         expect_ok(put_pack(repo, b, i, &info, true, err));
+    if (b->late) {
+        PacksList list AUTO(packs_list_release) = {.own = {0}};
+        BackupSummary s;
+        expect_ok(put_packs(repo, b, &list, err));
+        expect_ok(put_documents(repo, b, &list, &s, err));
+        b->packs_facts = s.packs;
+        b->manifest_facts = s.manifest;
+    }
 }
 
 void parts_forget(Repo *repo, const BackupSpecimen *b)
@@ -228,6 +261,16 @@ bool parts_retired(Storage *store, const BackupSpecimen *b)
             return true;
     }
     return false;
+}
+
+bool parts_marked(Storage *store, const BackupSpecimen *b)
+{
+    StrList names AUTO(str_list_release) = {0};
+    char *prefix AUTO(mem_freep) = full_object(b, "going-");
+    Err err;
+    if (storage_list_names(store, prefix, false, &names, &err) != ERR_OK)
+        abort();
+    return names.n > 0;
 }
 
 bool parts_whole(Storage *store, const BackupSpecimen *b)

@@ -20,7 +20,11 @@ typedef struct BackupSpecimen {
     char parent;
     /* Own packs that are there before it begins (it was interrupted), and those it puts. */
     unsigned packs_before, packs;
-    bool leased; /* puts a lease first; nobody renews it but a renewer */
+    bool late;                              /* all but the summary is there before it begins */
+    const struct BackupSpecimen *successor; /* made when this one has failed */
+    bool withdraws;                         /* takes back what is left after a failure */
+    bool leased;                            /* puts a lease first; nobody renews it but a renewer */
+    DocumentFacts packs_facts, manifest_facts; /* of one that is late */
 } BackupSpecimen;
 
 void specimen_init(BackupSpecimen *b, char letter, const char *uses);
@@ -28,16 +32,18 @@ void specimen_init(BackupSpecimen *b, char letter, const char *uses);
 /* Makes a repository in a new mem storage; *ret borrows it. */
 Repo *parts_repo(Storage **ret_mem);
 /* Takes the backup, whole, on the repository's own storage. */
-void parts_put_backup(Repo *repo, const BackupSpecimen *b);
-/* Only the packs it has before it begins. */
-void parts_put_packs(Repo *repo, const BackupSpecimen *b);
+void parts_put_backup(Repo *repo, BackupSpecimen *b);
+/* Only the packs it has before it begins, and when it is late, the rest. */
+void parts_put_packs(Repo *repo, BackupSpecimen *b);
 /* Removes everything of a backup but its packs: it expired long ago. */
 void parts_forget(Repo *repo, const BackupSpecimen *b);
 
 /* Parts of processes; `arg` as said. */
 ErrCode run_check_parent(Repo *repo, const void *arg, Err *err); /* BackupSpecimen */
 ErrCode run_writer(Repo *repo, const void *arg, Err *err);       /* BackupSpecimen */
-ErrCode run_renewer(Repo *repo, const void *arg, Err *err);      /* BackupSpecimen */
+ErrCode run_attempt(Repo *repo, const void *arg, Err *err);      /* the same; may fail */
+ErrCode run_successor(Repo *repo, const void *arg, Err *err);
+ErrCode run_renewer(Repo *repo, const void *arg, Err *err);  /* BackupSpecimen */
 ErrCode run_condemn(Repo *repo, const void *arg, Err *err);  /* BackupSpecimen to retire, NULL */
 ErrCode run_sweep(Repo *repo, const void *arg, Err *err);    /* nothing */
 ErrCode run_expirer(Repo *repo, const void *arg, Err *err);  /* both in one */
@@ -60,6 +66,8 @@ const char *parts_settle(const Repo *like, Storage *store, const BackupSpecimen 
 bool parts_listed(Storage *store, const BackupSpecimen *b);
 /* A tombstone without its keep. */
 bool parts_retired(Storage *store, const BackupSpecimen *b);
+/* A sweep's mark lies there. */
+bool parts_marked(Storage *store, const BackupSpecimen *b);
 /* Every object a restore needs is there: documents, own packs, the packs it uses. */
 bool parts_whole(Storage *store, const BackupSpecimen *b);
 

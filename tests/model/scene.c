@@ -2,7 +2,7 @@
 
 #include "tests/unit/unit.h"
 
-enum { LISTED = 1, WHOLE = 2, RETIRED = 4, FACTS = 3, SETTLED = 60 };
+enum { LISTED = 1, WHOLE = 2, RETIRED = 4, MARKED = 8, FACTS = 4, SETTLED = 60 };
 
 /* What parts_settle() says, as a number that fits into the facts. */
 static const char *const settlings[] = {
@@ -21,7 +21,8 @@ static uint64_t scene_facts(const void *arg, Storage *store)
     for (; n < ARRAY_LEN(s->backups) && s->backups[n]; n++) {
         uint64_t mine = (parts_listed(store, s->backups[n]) ? LISTED : 0) |
                         (parts_whole(store, s->backups[n]) ? WHOLE : 0) |
-                        (parts_retired(store, s->backups[n]) ? RETIRED : 0);
+                        (parts_retired(store, s->backups[n]) ? RETIRED : 0) |
+                        (parts_marked(store, s->backups[n]) ? MARKED : 0);
         facts |= mine << n * FACTS;
     }
     const char *wrong = s->unsettled ? NULL : parts_settle(s->repo, store, s->backups, n);
@@ -42,26 +43,44 @@ static uint64_t facts_about(const Scene *s, uint64_t facts, const BackupSpecimen
     return facts >> i * FACTS;
 }
 
+/* What a process has said at its end. */
+static const char *wrong_answer(Scene *s, uint64_t facts, unsigned i, ErrCode result)
+{
+    const BackupSpecimen *b = s->written[i] ? s->written[i] : s->undeleted[i];
+    if (!b)
+        return result != ERR_OK && !s->model.faults ? "an expire failed" : NULL;
+    uint64_t mine = facts_about(s, facts, b);
+    *(result == ERR_OK ? &s->succeeded : &s->failed) |= 1u << i;
+    if (result != ERR_OK)
+        return s->written[i] && (mine & LISTED) && !(mine & RETIRED) && !s->model.faults
+                   ? "a backup reported failure and is there"
+                   : NULL;
+    if ((mine & (WHOLE | RETIRED)) || (s->undeleted[i] && s->retired_again))
+        return NULL;
+    return s->written[i] ? "a backup reported success and is not whole"
+                         : "undelete reported success and the backup is not whole";
+}
+
 static const char *scene_wrong(const void *arg, uint64_t facts, const Step *const *at)
 {
     Scene *s = (Scene *)(uintptr_t)arg;
-    for (unsigned i = 0; i < ARRAY_LEN(s->backups) && s->backups[i]; i++) {
+    const char *wrong = NULL;
+    bool all_ended = true;
+    for (unsigned i = 0; i < s->model.n; i++)
+        all_ended = all_ended && at[i]->call.op == 0;
+    for (unsigned i = 0; i < ARRAY_LEN(s->backups) && s->backups[i] && !wrong; i++) {
         uint64_t mine = facts >> i * FACTS;
         if ((mine & LISTED) && !(mine & (WHOLE | RETIRED)))
-            return "a backup is listed and not whole";
+            wrong = "a backup is listed and not whole";
+        else if (!(mine & LISTED) && s->backups[i] == s->stays)
+            wrong = "a backup was removed too soon";
+        else if ((mine & LISTED) && (mine & MARKED) && all_ended && !s->model.faults)
+            wrong = "a mark is left on a backup that stays";
     }
-    for (unsigned i = 0; i < s->model.n; i++) {
-        const BackupSpecimen *b = s->written[i] ? s->written[i] : s->undeleted[i];
-        if (!b || at[i]->call.op != 0)
-            continue;
-        *(at[i]->result == ERR_OK ? &s->succeeded : &s->failed) |= 1u << i;
-        if (s->undeleted[i] && s->retired_again)
-            continue;
-        if (at[i]->result == ERR_OK && !(facts_about(s, facts, b) & (WHOLE | RETIRED)))
-            return s->written[i] ? "a backup reported success and is not whole"
-                                 : "undelete reported success and the backup is not whole";
-    }
-    return facts >> SETTLED ? settlings[(facts >> SETTLED) - 1] : NULL;
+    for (unsigned i = 0; i < s->model.n && !wrong; i++)
+        if (at[i]->call.op == 0)
+            wrong = wrong_answer(s, facts, i, at[i]->result);
+    return wrong || !(facts >> SETTLED) ? wrong : settlings[(facts >> SETTLED) - 1];
 }
 
 /* --- who takes part --- */

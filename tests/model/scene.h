@@ -4,10 +4,13 @@
 /*
  * A scenario of the protocol: who takes part, what is there in the beginning, what may never be.
  *
- * In every state that can be reached:
+ * In every state that can be reached (where calls fail: but for the third to fifth):
  *  - a backup that is listed and not retired is whole;
  *  - a backup whose writer reported success, or whose undelete did, is whole, unless it was retired
  *    (again);
+ *  - a backup whose writer reported failure is not listed, or retired;
+ *  - an expire does not fail;
+ *  - when all have ended, no backup that is listed has a mark on it;
  *  - when all stop there for ever, a later expire breaks nothing and leaves nothing behind
  *    (parts_settle()).
  * And over a whole scenario, what can succeed and fail must be seen to do both.
@@ -26,6 +29,7 @@ typedef struct Scene {
     const BackupSpecimen *written[MODEL_PROCESSES], *undeleted[MODEL_PROCESSES];
     Process processes[MODEL_PROCESSES];
     Model model;
+    const BackupSpecimen *stays; /* this backup must be listed all the time */
     bool retired_again; /* what undelete brought back may be retired and removed after it */
     bool unsettled;     /* leave out parts_settle(), which is slow */
     /* Seen: processes that succeeded, and failed. */

@@ -30,6 +30,13 @@ static void writer_and_quick_expirer(Scene *s)
     s->model.in_order = s->model.atomic_lists = true;
 }
 
+/* What the program does when it makes a backup; a copy leaves the manifest. */
+static void withdrawing_writer_and_expirer(Scene *s)
+{
+    writer_and_quick_expirer(s);
+    s->a.withdraws = true;
+}
+
 /* A call fails, and what it did stays or not. */
 static void writer_and_expirer_with_errors(Scene *s)
 {
@@ -126,6 +133,29 @@ static void resumed_writer_and_sweeper(Scene *s)
     s->model.in_order = s->model.atomic_lists = true;
 }
 
+/* E, about to remove A, sleeps while F finishes with the trash object; then A fails, and is resumed
+ * as B, which relies on its pack. */
+static void successor_and_two_sweepers(Scene *s)
+{
+    specimen_init(&s->a, 'A', "");
+    specimen_init(&s->b, 'B', "A");
+    s->a.packs_before = 1;
+    s->a.packs = s->b.packs = 0;
+    s->a.late = true;
+    s->backups[0] = &s->a;
+    s->backups[1] = &s->b;
+    parts_put_packs(s->repo, &s->a);
+    expect_ok(run_condemn(s->repo, NULL, err));
+    s->model.in_order = s->model.atomic_lists = true;
+    unsigned i = add_writer(s, "A, B", &s->b);
+    s->a.successor = &s->b;
+    s->processes[i].arg = &s->a;
+    s->processes[i].run[0] = run_attempt;
+    s->processes[i].run[1] = run_successor;
+    add_sweeper(s, "E");
+    add_sweeper(s, "F");
+}
+
 static void undelete_and_sweeper(Scene *s)
 {
     scene_put_parents(s);
@@ -150,6 +180,19 @@ static void undelete_and_expirer(Scene *s)
     s->model.in_order = s->model.atomic_lists = true;
     add_undelete(s, "U", &s->p);
     add_expirer(s, "E", &s->p);
+}
+
+/* The trash object of the first time is ripe; the second time has a grace period of its own. */
+static void retired_again(Scene *s)
+{
+    scene_put_parents(s);
+    expect_ok(run_condemn(s->repo, &s->p, err));
+    expect_ok(run_undelete(s->repo, &s->p, err));
+    storage_mem_advance(s->mem, GRACE);
+    s->model.ticks = 1;
+    s->stays = &s->p;
+    add_expirer(s, "E", &s->p);
+    add_sweeper(s, "F");
 }
 
 static void undelete_writer_and_sweeper(Scene *s)
@@ -184,6 +227,7 @@ typedef struct Safe {
 
 static const Safe safe[] = {
     SAFE(writer_and_expirer),
+    SAFE(withdrawing_writer_and_expirer),
     SAFE(writer_and_expirer_with_errors),
     SAFE(bare_writer_and_expirer),
     SAFE(condemned_writer_and_sweeper),
@@ -191,12 +235,15 @@ static const Safe safe[] = {
     SAFE(writer_and_two_sweepers),
     SAFE(leased_writer_and_expirer),
     SAFE(resumed_writer_and_sweeper),
+    SAFE(successor_and_two_sweepers),
     SAFE(undelete_and_sweeper),
     SAFE(undelete_and_two_sweepers),
     SAFE(undelete_and_expirer),
+    SAFE(retired_again),
     SAFE(undelete_writer_and_sweeper),
     SLOW(condemned_writer_and_parents),
     SLOW(writer_and_two_slow_sweepers),
+
     SLOW(two_expirers),
 };
 

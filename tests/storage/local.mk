@@ -9,6 +9,7 @@ STORAGE_TESTS = \
 	tests/storage/test_posix_faults \
 	tests/storage/test_posix_limits \
 	tests/storage/test_retry \
+	tests/storage/test_s3_parts \
 	tests/storage/test_storage \
 	tests/storage/test_throttle
 
@@ -81,6 +82,10 @@ tests_storage_bench_posix_SOURCES = tests/storage/bench_posix.c tests/storage/sh
 tests_storage_bench_posix_CFLAGS = $(UNIT_CFLAGS)
 tests_storage_bench_posix_LDFLAGS = $(AM_LDFLAGS) $(SHIM_WRAPS)
 tests_storage_bench_posix_LDADD = $(CONFORMANCE_LIBS)
+
+tests_storage_test_s3_parts_SOURCES = tests/storage/test_s3_parts.c
+tests_storage_test_s3_parts_CFLAGS = $(UNIT_CFLAGS)
+tests_storage_test_s3_parts_LDADD = $(CONFORMANCE_LIBS)
 
 # Needs an S3 server: tests/integration/450_s3_driver.t starts both.
 check_PROGRAMS += tests/storage/test_s3

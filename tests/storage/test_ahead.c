@@ -1,6 +1,8 @@
 /* Calls made before they come: the suite without hints, then what hints change and what they must
  * not. */
 
+#include <sched.h>
+
 #include "tests/storage/conformance.h"
 
 #include "lib/storage/drivers.h"
@@ -79,7 +81,10 @@ static void own_changes_count(void **state UNUSED)
     const char *name = "a/2";
     for (int removes = 0; removes < 2; removes++) {
         Counted c = counted_new(&(FaultSpec){.ops = CALLS});
-        storage_ahead_list(c.ahead, "a/", 0);
+        storage_ahead_list(c.ahead, "a/", MIB);
+        /* The object is read when the listing is over. */
+        while (storage_fault_calls(c.fault) < 2)
+            sched_yield();
         if (removes)
             expect_ok(storage_remove(c.ahead, &name, 1, err));
         else
