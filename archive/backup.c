@@ -136,7 +136,7 @@ static ErrCode backup_prepare(Backup *b, Err *err)
     backup_id_new(now, b->id);
     StrList ids AUTO(str_list_release) = {0};
     vec_push(&ids, mem_strdup(b->id));
-    return lease_take(b->repo, "backup", &ids, &b->lease, err);
+    return lease_take(b->repo, LEASE_BACKUP, &ids, &b->lease, err);
 }
 
 /* --- start, copy, stop --- */

@@ -506,9 +506,9 @@ static void lease_both(const CopySpec *spec, const char *backup_id, Lease *lease
     Err err = {0};
     vec_push(&ids, mem_strdup(backup_id));
     /* Courtesy: where it cannot be taken, the work may turn out in vain. */
-    if (lease_take(spec->from, "copy", &ids, &leases[0], &err) != ERR_OK)
+    if (lease_take(spec->from, "source of a copy", &ids, &leases[0], &err) != ERR_OK)
         leases[0] = NULL;
-    if (lease_take(spec->to, "copy", &ids, &leases[1], &err) != ERR_OK)
+    if (lease_take(spec->to, spec->heal ? "heal" : LEASE_COPY, &ids, &leases[1], &err) != ERR_OK)
         leases[1] = NULL;
 }
 

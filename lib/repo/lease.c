@@ -128,7 +128,22 @@ static ErrCode lease_found(void *arg, const RepoEntry *e, Err *err)
     return ERR_OK;
 }
 
-static ErrCode lease_read(Repo *repo, const char *name, bool dead_too, StrList *ret, Err *err)
+/* Which leases count. */
+typedef enum LeaseChoice {
+    LEASES_LIVE, /* whose holder is not known to be dead */
+    LEASES_MADE, /* of work that makes the backups it names, whoever holds them */
+} LeaseChoice;
+
+static bool lease_counts(const json_t *body, LeaseChoice choice)
+{
+    const char *process = json_string_value(json_object_get(body, "process"));
+    const char *what = json_string_value(json_object_get(body, "what"));
+    if (choice == LEASES_MADE)
+        return what && (strcmp(what, LEASE_BACKUP) == 0 || strcmp(what, LEASE_COPY) == 0);
+    return !process || !procid_is_gone(process);
+}
+
+static ErrCode lease_read(Repo *repo, const char *name, LeaseChoice choice, StrList *ret, Err *err)
 {
     json_t *body AUTO(json_decrefp) = NULL;
     ErrCode rc = document_get_json(repo, name, KIND_MARK, &body, NULL, err);
@@ -138,8 +153,7 @@ static ErrCode lease_read(Repo *repo, const char *name, bool dead_too, StrList *
         return rc;
     json_t *ids, *item;
     size_t i;
-    const char *process = json_string_value(json_object_get(body, "process"));
-    if (!dead_too && process && procid_is_gone(process))
+    if (!lease_counts(body, choice))
         return ERR_OK;
     TRY(json_get_array(body, "backups", &ids, err));
     json_array_foreach(ids, i, item) if (json_is_string(item))
@@ -171,7 +185,7 @@ ErrCode lease_backups(Repo *repo, StrList *ret, Err *err)
         TRY(now_for_leases(repo, &now, err));
     for (size_t i = 0; i < found.n; i++)
         if (now - found.at[i].mtime < LEASE_LIVE)
-            TRY(lease_read(repo, found.at[i].name, false, ret, err));
+            TRY(lease_read(repo, found.at[i].name, LEASES_LIVE, ret, err));
     str_list_sort(ret);
     return ERR_OK;
 }
@@ -183,7 +197,7 @@ ErrCode lease_backups_begun(Repo *repo, StrList *ret, Err *err)
     TRY(repo_list(repo, &list, err));
     for (size_t i = 0; i < found.n; i++) {
         Err why = {0};
-        if (lease_read(repo, found.at[i].name, true, ret, &why) != ERR_OK)
+        if (lease_read(repo, found.at[i].name, LEASES_MADE, ret, &why) != ERR_OK)
             log_err(LOG_WARN, &why);
     }
     str_list_sort(ret);

@@ -107,16 +107,20 @@ MUST_CHECK ErrCode backup_undelete(Repo *repo, const char *backup_id, Err *err);
 
 #define LEASE_LIVE (15 * 60 * US_PER_SECOND)
 typedef struct Lease Lease;
-/* `backups`: ids whose objects the holder uses or makes. `what`: "backup", "restore", … A thread
- * renews the lease until it is released; a failure to do so is only logged. */
+/* What a lease is for, when that makes the backups it names. */
+#define LEASE_BACKUP "backup"
+#define LEASE_COPY "copy"
+/* `backups`: ids whose objects the holder uses or makes. `what`: one of these, "restore", … A
+ * thread renews the lease until it is released; a failure to do so is only logged. */
 MUST_CHECK ErrCode lease_take(Repo *repo, const char *what, const StrList *backups, Lease **ret,
                               Err *err);
 /* Best effort: a lease lapses by itself. NULL-safe. */
 void lease_release(Lease *lease);
 /* Ids named by live leases, appended, sorted. A lease whose holder died on this machine is none. */
 MUST_CHECK ErrCode lease_backups(Repo *repo, StrList *ret, Err *err);
-/* Ids named by any lease, also one that has lapsed or whose holder is dead: who ends his work takes
- * his lease away, so that work on them was begun and not ended. Appended, sorted. */
+/* Ids named by any lease of a backup or a copy that is made, also one that has lapsed or whose
+ * holder is dead: who ends his work takes his lease away, so that it was begun and not ended.
+ * Appended, sorted. */
 MUST_CHECK ErrCode lease_backups_begun(Repo *repo, StrList *ret, Err *err);
 
 #endif

@@ -135,7 +135,7 @@ subtest 'and when nothing forbids it' => sub {
     }
     # Another program of PostgreSQL that was started in it (this one waits for a server) is no server.
     my $client = TestRun::start($node->program('pg_receivewal'), '-h', '/nowhere', '-D', temp_dir('received'), { cwd => $data });
-    poll_until(sub { $client->output_so_far . slurp($client->{file}{err}) =~ /No such file/ }, 'it waits');
+    poll_until(sub { -e $client->{file}{err} && $client->output_so_far . slurp($client->{file}{err}) =~ /No such file/ }, 'it waits');
     $pgdr->json('restore', '--delta', '--yes');
     $node->start;
     $node->wait_promoted;
