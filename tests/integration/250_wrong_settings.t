@@ -50,7 +50,7 @@ sub archives_with
 {
     my ($server, $command) = @_;
     $server->append_conf("archive_command = '$command'");
-    $server->reload;
+    $server->restart; # a new archiver, which does not wait out the failures of the one before
     return;
 }
 
