@@ -1,4 +1,4 @@
-/* What lib/repo/ and catalog/ read from the medium. */
+/* What lib/repo/ reads of backups and keys. */
 
 #include "tests/fuzz/fuzz.h"
 
@@ -6,67 +6,19 @@
 #include <string.h>
 #include <xxhash.h>
 
-#include "catalog/wal_index.h"
 #include "lib/common/bytes.h"
 #include "lib/common/hex.h"
 #include "lib/repo/key_store.h"
 #include "lib/repo/manifest.h"
 #include "lib/repo/publish.h"
 #include "lib/repo/trash.h"
-#include "lib/repo/wal_object.h"
-#include "lib/repo/wal_tail.h"
 #include "lib/storage/drivers.h"
+#include "tests/fuzz/medium.h"
+
+#define SYSTEM UINT64_C(7000000000000000001)
 
 #define ID "20260101T000000Z-00000000000000aa"
 #define OTHER_ID "20250101T000000Z-00000000000000bb"
-#define PASSPHRASE "pgdr-key-00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
-#define SEGMENT "000000010000000000000001"
-#define SEG_SIZE ((uint32_t)MIB)
-#define SYSTEM UINT64_C(7000000000000000001)
-
-/* --- a repository to read from --- */
-
-static ErrCode give(void *arg, char **ret, Err *err)
-{
-    (void)arg;
-    (void)err;
-    *ret = mem_strdup(PASSPHRASE);
-    return ERR_OK;
-}
-
-static const KeySecret secret = {.passphrase = give};
-
-static Repo *repo_new(uint8_t cipher)
-{
-    Repo *repo = NULL;
-    bool existed;
-    RepoSpec spec = {.name = "main", .cluster = "c", .cipher = cipher, .secret = &secret};
-    FUZZ_OK(repo_init(storage_mem_new(false), &spec, &repo, &existed, err));
-    return repo;
-}
-
-/* Never freed: reachable to the end. */
-static Repo *plain(void)
-{
-    static Repo *repo;
-    if (!repo)
-        repo = repo_new(CIPHER_NONE);
-    return repo;
-}
-
-static Repo *sealed(void)
-{
-    static Repo *repo;
-    if (!repo)
-        repo = repo_new(CIPHER_AES_256_GCM);
-    return repo;
-}
-
-static void put_raw(Repo *repo, const char *name, const void *data, size_t len)
-{
-    char *full AUTO(mem_freep) = repo_full_name(repo, name);
-    FUZZ_OK(storage_put_bytes(repo->storage, full, data, len, STORAGE_OVERWRITE, err));
-}
 
 static void put_text(Repo *repo, const char *name, const char *kind, const void *text, size_t len,
                      DocumentFacts *facts)
@@ -130,22 +82,10 @@ static void put_pack(Repo *repo, PackInfo *ret)
 
 /* --- envelopes --- */
 
-/* Header and footer as they would be, had this been written so. */
-static void mend(uint8_t *data, size_t len)
-{
-    if (len < sizeof(ObjectHeader) + sizeof(ObjectFooter))
-        return;
-    ObjectHeader *h = (ObjectHeader *)data;
-    ObjectFooter *f = (ObjectFooter *)(data + len - sizeof(*f));
-    h->crc = crc32c(0, h, offsetof(ObjectHeader, crc));
-    sha256_of(data, len - sizeof(*f), f->sha256);
-    f->crc = crc32c(0, f, offsetof(ObjectFooter, crc));
-}
-
 static void envelope_samples(FuzzCorpus *c)
 {
     PackInfo info;
-    Repo *repos[] = {plain(), sealed()};
+    Repo *repos[] = {medium_plain(), medium_sealed()};
     for (size_t i = 0; i < ARRAY_LEN(repos); i++) {
         put_text(repos[i], "trash/s", KIND_TRASH, "a\nb\n.\n", 6, NULL);
         add_object(c, repos[i], "trash/s");
@@ -164,8 +104,8 @@ static bool envelope_run_as(Repo *repo, const uint8_t *data, size_t len)
     PackTable *whole AUTO(pack_table_freep) = NULL, *end AUTO(pack_table_freep) = NULL;
     PackId id = {'d', 0};
     char *pack AUTO(mem_freep) = pack_name(ID, id), kind[KIND_LEN + 1];
-    put_raw(repo, "trash/s", data, len);
-    put_raw(repo, pack, data, len);
+    medium_put(repo, "trash/s", data, len);
+    medium_put(repo, pack, data, len);
     bool good = document_get(repo, "trash/s", KIND_TRASH, MIB, &text, NULL, &why) == ERR_OK;
     FUZZ_CHECK(text.len <= MIB + UNIT_RAW_MAX);
     good |= repo_get_table(repo, "trash/s", KIND_TRASH, &info, &table, &why) == ERR_OK;
@@ -179,7 +119,7 @@ static bool envelope_run_as(Repo *repo, const uint8_t *data, size_t len)
 
 static bool envelope_run(const uint8_t *data, size_t len)
 {
-    return envelope_run_as(plain(), data, len) | envelope_run_as(sealed(), data, len);
+    return envelope_run_as(medium_plain(), data, len) | envelope_run_as(medium_sealed(), data, len);
 }
 
 static bool mended_envelope_run(const uint8_t *data, size_t len)
@@ -187,7 +127,7 @@ static bool mended_envelope_run(const uint8_t *data, size_t len)
     uint8_t *copy AUTO(mem_freep) = NULL;
     copy = mem_new(len + 1);
     memcpy(copy, data, len);
-    mend(copy, len);
+    medium_mend(copy, len);
     return envelope_run(copy, len);
 }
 
@@ -207,7 +147,7 @@ static bool make_object(const char *kind, const char *name, const void *table, s
     if (len < 9)
         return false;
     buf_append(&sections, (const uint8_t *)table + 9, len - 9);
-    object_writer_begin(w, plain()->key, kind, name);
+    object_writer_begin(w, medium_plain()->key, kind, name);
     for (uint32_t i = 0; i < units; i++)
         if (object_writer_add(w, c, "page", 4, NULL, &why) != ERR_OK)
             return false;
@@ -239,8 +179,8 @@ static void pack_table_samples(FuzzCorpus *c)
 {
     PackInfo info;
     PackTable *t AUTO(pack_table_freep) = NULL;
-    put_pack(plain(), &info);
-    FUZZ_OK(pack_table_load(plain(), ID, info.id, NULL, &t, err));
+    put_pack(medium_plain(), &info);
+    FUZZ_OK(pack_table_load(medium_plain(), ID, info.id, NULL, &t, err));
     add_table(c, &t->info, &t->table);
 }
 
@@ -254,7 +194,7 @@ static bool pack_table_run(const uint8_t *data, size_t len)
     PackId id = {'d', 0};
     char *name AUTO(mem_freep) = pack_name(ID, id);
     if (!make_object(KIND_PACK, name, data, len, &object) ||
-        pack_table_parse(plain(), ID, id, object.data, object.len, &t, &why) != ERR_OK)
+        pack_table_parse(medium_plain(), ID, id, object.data, object.len, &t, &why) != ERR_OK)
         return false;
     uint64_t sum = 0, slots = t->info.slots;
     for (uint64_t i = 0; i < slots && i < 10000; i++) {
@@ -360,17 +300,17 @@ static void map_pack_samples(FuzzCorpus *c)
     MapRef ref;
     ObjectInfo info;
     Buf table AUTO(buf_release) = {0};
-    MapPackWriter *w AUTO(map_pack_writer_freep) = map_pack_writer_new(plain(), ID);
+    MapPackWriter *w AUTO(map_pack_writer_freep) = map_pack_writer_new(medium_plain(), ID);
     vec_push(&ids, mem_strdup(ID));
     vec_push(&ids, mem_strdup(OTHER_ID));
     map_specimen(&m, false);
     FUZZ_OK(map_pack_writer_add(w, &m, &ids, &ref, err));
     FUZZ_OK(map_pack_writer_finish(w, &packs, err));
     char *name AUTO(mem_freep) = pack_name(ID, packs.at[0].id);
-    FUZZ_OK(repo_get_table(plain(), name, KIND_MAPS, &info, &table, err));
+    FUZZ_OK(repo_get_table(medium_plain(), name, KIND_MAPS, &info, &table, err));
     add_table(c, &info, &table);
     const char *one = name;
-    FUZZ_OK(repo_remove(plain(), &one, 1, err));
+    FUZZ_OK(repo_remove(medium_plain(), &one, 1, err));
     file_map_release(&m);
     vec_release(&packs);
 }
@@ -390,11 +330,11 @@ static ErrCode put_map_pack(const uint8_t *data, size_t len, MapRef *ref, Err *e
     if (len < 9)
         return ERR_DAMAGED;
     buf_append(&sections, data + 9, len - 9);
-    object_writer_begin(w, plain()->key, KIND_MAPS, name);
+    object_writer_begin(w, medium_plain()->key, KIND_MAPS, name);
     TRY(object_writer_add(w, c, raw.data, raw.len, NULL, err));
     TRY(object_writer_finish(w, get_u64(data), &sections, &facts, err));
     *ref = (MapRef){.pack = 0, .off = 0, .len = raw.len};
-    return repo_put(plain(), name, w, STORAGE_OVERWRITE, err);
+    return repo_put(medium_plain(), name, w, STORAGE_OVERWRITE, err);
 }
 
 static bool map_pack_run(const uint8_t *data, size_t len)
@@ -405,7 +345,7 @@ static bool map_pack_run(const uint8_t *data, size_t len)
     MapPackReader *r AUTO(map_pack_reader_freep) = NULL;
     if (put_map_pack(data, len, &ref, &why) != ERR_OK)
         return false;
-    r = map_pack_reader_new(plain(), NULL, NULL);
+    r = map_pack_reader_new(medium_plain(), NULL, NULL);
     bool good = map_pack_reader_get(r, ID, &ref, &m, &why) == ERR_OK;
     for (size_t i = 0; i < m.sources.n && good; i++)
         FUZZ_CHECK(m.sources.at[i].backup < map_pack_reader_ids(r)->n);
@@ -421,7 +361,7 @@ static void packs_list_samples(FuzzCorpus *c)
     DocumentFacts facts;
     PacksList l = {.own = {0}};
     PackRefs refs = {.backup_id = OTHER_ID};
-    put_pack(plain(), &info);
+    put_pack(medium_plain(), &info);
     vec_push(&l.own, info);
     info.id = (PackId){'m', 12};
     vec_push(&l.own, info);
@@ -429,10 +369,10 @@ static void packs_list_samples(FuzzCorpus *c)
     vec_push(&refs.packs, (PackRef){.id = {'d', 4}, .size = 10, .slots = 1, .live = 1});
     vec_push(&l.refs, refs);
     const char *name = "backups/" ID "/packs";
-    FUZZ_OK(repo_remove(plain(), &name, 1, err));
-    FUZZ_OK(packs_list_put(plain(), ID, &l, &facts, err));
+    FUZZ_OK(repo_remove(medium_plain(), &name, 1, err));
+    FUZZ_OK(packs_list_put(medium_plain(), ID, &l, &facts, err));
     packs_list_release(&l);
-    add_document(c, plain(), name, KIND_PACKS);
+    add_document(c, medium_plain(), name, KIND_PACKS);
 }
 
 static bool packs_list_run(const uint8_t *data, size_t len)
@@ -440,8 +380,8 @@ static bool packs_list_run(const uint8_t *data, size_t len)
     Err why;
     PacksList l AUTO(packs_list_release) = {.own = {0}};
     Buf again AUTO(buf_release) = {0};
-    put_text(plain(), "backups/" ID "/packs", KIND_PACKS, data, len, NULL);
-    if (packs_list_get(plain(), ID, NULL, &l, &why) != ERR_OK)
+    put_text(medium_plain(), "backups/" ID "/packs", KIND_PACKS, data, len, NULL);
+    if (packs_list_get(medium_plain(), ID, NULL, &l, &why) != ERR_OK)
         return false;
     for (size_t i = 0; i < l.own.n; i++)
         FUZZ_CHECK(packs_list_find(&l, l.own.at[i].id) != NULL);
@@ -475,17 +415,17 @@ static void summary_samples(FuzzCorpus *c)
                        .files = 17,
                        .stored = 99};
     vec_push(&s.warnings, mem_strdup("one"));
-    FUZZ_OK(summary_put(plain(), &s, STORAGE_OVERWRITE, err));
+    FUZZ_OK(summary_put(medium_plain(), &s, STORAGE_OVERWRITE, err));
     str_list_release(&s.warnings);
-    add_document(c, plain(), "backups/" ID "/summary", KIND_SUMMARY);
+    add_document(c, medium_plain(), "backups/" ID "/summary", KIND_SUMMARY);
 }
 
 static bool summary_run(const uint8_t *data, size_t len)
 {
     Err why;
     BackupSummary s AUTO(summary_release) = {.cluster = NULL};
-    put_text(plain(), "backups/" ID "/summary", KIND_SUMMARY, data, len, NULL);
-    if (summary_get(plain(), ID, &s, &why) != ERR_OK)
+    put_text(medium_plain(), "backups/" ID "/summary", KIND_SUMMARY, data, len, NULL);
+    if (summary_get(medium_plain(), ID, &s, &why) != ERR_OK)
         return false;
     FUZZ_CHECK(strcmp(s.id, ID) == 0 && s.cluster && s.type && s.label && s.host && s.parent);
     return true;
@@ -530,11 +470,11 @@ static void put_manifest(void)
          .small = 1},
         {.path = "pg_tblspc/16400", .kind = FILE_LINK, .link = "/srv/ts1", .mode = 0777},
     };
-    FUZZ_OK(repo_remove(plain(), names, ARRAY_LEN(names), err));
+    FUZZ_OK(repo_remove(medium_plain(), names, ARRAY_LEN(names), err));
     vec_push(&h.ids, mem_strdup(ID));
     vec_push(&h.ids, mem_strdup(OTHER_ID));
     vec_push(&h.tablespaces, (ManifestTablespace){16400, mem_strdup("/srv/ts1")});
-    ManifestWriter *w AUTO(manifest_writer_freep) = manifest_writer_new(plain(), &h);
+    ManifestWriter *w AUTO(manifest_writer_freep) = manifest_writer_new(medium_plain(), &h);
     for (size_t i = 0; i < ARRAY_LEN(entries); i++) {
         FileEntry e = entries[i];
         e.user = e.group = user;
@@ -548,13 +488,13 @@ static void put_manifest(void)
 static void head_samples(FuzzCorpus *c)
 {
     put_manifest();
-    add_document(c, plain(), HEAD, KIND_MANIFEST);
+    add_document(c, medium_plain(), HEAD, KIND_MANIFEST);
 }
 
 static void part_samples(FuzzCorpus *c)
 {
     put_manifest();
-    add_document(c, plain(), PART, KIND_MANIFEST);
+    add_document(c, medium_plain(), PART, KIND_MANIFEST);
 }
 
 static bool read_manifest(void)
@@ -563,7 +503,7 @@ static bool read_manifest(void)
     ManifestReader *r AUTO(manifest_reader_closep) = NULL;
     StrList names AUTO(str_list_release) = {0};
     bool end = false;
-    if (manifest_reader_open(plain(), ID, NULL, &r, &why) != ERR_OK)
+    if (manifest_reader_open(medium_plain(), ID, NULL, &r, &why) != ERR_OK)
         return false;
     const ManifestHeader *h = manifest_reader_header(r);
     FUZZ_CHECK(h->ids.n > 0 && strcmp(h->id, ID) == 0);
@@ -585,7 +525,7 @@ static bool read_manifest(void)
 
 static bool head_run(const uint8_t *data, size_t len)
 {
-    put_text(plain(), HEAD, KIND_MANIFEST, data, len, NULL);
+    put_text(medium_plain(), HEAD, KIND_MANIFEST, data, len, NULL);
     return read_manifest();
 }
 
@@ -607,10 +547,10 @@ static bool part_run(const uint8_t *data, size_t len)
     OnePart part;
     Buf head AUTO(buf_release) = {0}, mended AUTO(buf_release) = {0};
     put_manifest();
-    put_text(plain(), PART, KIND_MANIFEST, data, len, &part.facts);
-    FUZZ_OK(document_get(plain(), HEAD, KIND_MANIFEST, MIB, &head, NULL, err));
+    put_text(medium_plain(), PART, KIND_MANIFEST, data, len, &part.facts);
+    FUZZ_OK(document_get(medium_plain(), HEAD, KIND_MANIFEST, MIB, &head, NULL, err));
     FUZZ_OK(manifest_head_rewrite(&head, part_facts, &part, &mended, err));
-    put_text(plain(), HEAD, KIND_MANIFEST, mended.data, mended.len, NULL);
+    put_text(medium_plain(), HEAD, KIND_MANIFEST, mended.data, mended.len, NULL);
     return read_manifest();
 }
 
@@ -640,7 +580,7 @@ static bool trash_run(const uint8_t *data, size_t len)
     static Repo *repo;
     TrashList l AUTO(trash_list_release) = {0};
     if (!repo)
-        repo = repo_new(CIPHER_NONE);
+        repo = medium_new(CIPHER_NONE);
     put_text(repo, "trash/x", KIND_TRASH, data, len, NULL);
     if (trash_read(repo, INT64_MIN, &l, &why) != ERR_OK)
         return false;
@@ -659,15 +599,15 @@ static bool lease_run(const uint8_t *data, size_t len)
 {
     Err why;
     StrList ids AUTO(str_list_release) = {0};
-    put_text(plain(), "leases/x", KIND_MARK, data, len, NULL);
-    return lease_backups(plain(), &ids, &why) == ERR_OK;
+    put_text(medium_plain(), "leases/x", KIND_MARK, data, len, NULL);
+    return lease_backups(medium_plain(), &ids, &why) == ERR_OK;
 }
 
 /* --- keys --- */
 
 static void key_samples(FuzzCorpus *c)
 {
-    Repo *repos[] = {plain(), sealed()};
+    Repo *repos[] = {medium_plain(), medium_sealed()};
     for (size_t i = 0; i < ARRAY_LEN(repos); i++) {
         char *text = json_dumps(repos[i]->key->wrap, JSON_COMPACT);
         fuzz_add_text(c, text);
@@ -681,7 +621,7 @@ static bool key_run(const uint8_t *data, size_t len)
     json_t *wrap AUTO(json_decrefp) = NULL;
     RepoKey *key AUTO(repo_key_freep) = NULL;
     WrapMethod method;
-    KeyRing *ring AUTO(keyring_freep) = keyring_new(&secret);
+    KeyRing *ring AUTO(keyring_freep) = keyring_new(&medium_secret);
     if (json_parse_object(data, len, &wrap, &why) != ERR_OK)
         return false;
     if (wrap_method(wrap, &method, &why) == ERR_OK)
@@ -695,8 +635,8 @@ static void key_object_samples(FuzzCorpus *c)
 {
     StrList names AUTO(str_list_release) = {0};
     Buf bytes AUTO(buf_release) = {0};
-    FUZZ_OK(storage_list_names(plain()->storage, "keys/", false, &names, err));
-    FUZZ_OK(storage_get_all(plain()->storage, names.at[0], MIB, &bytes, err));
+    FUZZ_OK(storage_list_names(medium_plain()->storage, "keys/", false, &names, err));
+    FUZZ_OK(storage_get_all(medium_plain()->storage, names.at[0], MIB, &bytes, err));
     fuzz_add(c, bytes.data, bytes.len);
 }
 
@@ -709,201 +649,9 @@ static bool key_object_run(const uint8_t *data, size_t len)
     uint8_t *copy AUTO(mem_freep) = mem_new(len + 1);
     RepoSpec spec = {.name = "main", .cluster = "c", .cipher = CIPHER_NONE};
     memcpy(copy, data, len);
-    mend(copy, len);
+    medium_mend(copy, len);
     FUZZ_OK(storage_put_bytes(mem, KEY_OBJECT, copy, len, STORAGE_CREATE, err));
     return repo_open(mem, &spec, &repo, &why) == ERR_OK;
-}
-
-/* --- WAL objects --- */
-
-static const uint8_t wal_bytes[3000] = {1, 2, 3};
-
-static void wal_specimen(Buf *bytes, WalFound *found)
-{
-    WalPieces pieces;
-    WalStore store;
-    WalMeta meta = {.pushed = 1, .file = SEGMENT ".00000028.backup", .host = "h"};
-    ObjectWriter *w AUTO(object_writer_freep) = object_writer_new(KIB);
-    int fd;
-    *found = (WalFound){.file = SEGMENT ".00000028.backup"};
-    wal_store_init(&store, plain(), SYSTEM, SEG_SIZE);
-    wal_pieces_make(&pieces, wal_bytes, sizeof(wal_bytes), 1);
-    wal_pieces_digest(&pieces, plain(), found->digest);
-    char *name AUTO(mem_freep) = wal_object_name(&store, found->file, found->digest);
-    FUZZ_OK(wal_object_build(&store, w, name, &meta, &pieces, NULL, err));
-    Slice s = object_writer_bytes(w, &fd);
-    buf_append(bytes, s.data, s.len);
-    wal_pieces_release(&pieces);
-}
-
-/* Reads a WAL object; when it is taken, it holds what its name says. */
-static bool wal_read_back(const void *object, size_t len)
-{
-    Err why;
-    WalStore store;
-    WalFound found;
-    WalMeta meta;
-    Buf bytes AUTO(buf_release) = {0}, data AUTO(buf_release) = {0}, table AUTO(buf_release) = {0};
-    wal_specimen(&bytes, &found);
-    wal_store_init(&store, plain(), SYSTEM, SEG_SIZE);
-    char *name AUTO(mem_freep) = wal_object_name(&store, found.file, found.digest);
-    put_raw(plain(), name, object, len);
-    if (wal_read_table(&store, &found, &meta, &table, &why) == ERR_OK)
-        FUZZ_CHECK(meta.valid <= meta.size && strcmp(meta.file, found.file) == 0);
-    if (wal_read(&store, &found, &data, &meta, NULL, &why) != ERR_OK)
-        return false;
-    FUZZ_CHECK(data.len == sizeof(wal_bytes) && memcmp(data.data, wal_bytes, data.len) == 0);
-    return true;
-}
-
-static void wal_object_samples(FuzzCorpus *c)
-{
-    WalFound found;
-    Buf bytes AUTO(buf_release) = {0};
-    wal_specimen(&bytes, &found);
-    fuzz_add(c, bytes.data, bytes.len);
-}
-
-static bool wal_object_run(const uint8_t *data, size_t len)
-{
-    uint8_t *copy AUTO(mem_freep) = mem_new(len + 1);
-    memcpy(copy, data, len);
-    mend(copy, len);
-    return wal_read_back(copy, len);
-}
-
-/* The sections of an index, which the object holds compressed: u8 type, u32 length, raw bytes. */
-static void add_sections(FuzzCorpus *c, const Buf *sections)
-{
-    Buf sample AUTO(buf_release) = {0};
-    Cursor at = cursor_of(sections->data, sections->len);
-    Decompressor *d AUTO(decompressor_freep) = decompressor_new();
-    while (cursor_left(&at)) {
-        uint8_t type = cursor_u8(&at);
-        uint64_t len = cursor_varint(&at);
-        const uint8_t *bytes = cursor_read(&at, len);
-        size_t raw;
-        FUZZ_OK(frame_raw_size(bytes, (size_t)len, MIB, &raw, err));
-        buf_append_u8(&sample, type);
-        buf_append_u32(&sample, (uint32_t)raw);
-        FUZZ_OK(decompressor_run(d, bytes, (size_t)len, buf_reserve(&sample, raw), raw, err));
-        sample.len += raw;
-    }
-    fuzz_add(c, sample.data, sample.len);
-}
-
-static bool sections_of(const uint8_t *data, size_t len, Buf *table)
-{
-    Cursor at = cursor_of(data, len);
-    Compressor *c AUTO(compressor_freep) = compressor_new(1);
-    while (cursor_left(&at)) {
-        Buf packed AUTO(buf_release) = {0};
-        uint8_t type = cursor_u8(&at);
-        uint32_t says = cursor_u32(&at);
-        size_t n = MIN((size_t)says, cursor_left(&at));
-        const uint8_t *raw = cursor_read(&at, n);
-        if (!raw)
-            return false;
-        void *out = buf_reserve(&packed, compress_bound(n));
-        packed.len = compressor_run(c, raw, n, out, compress_bound(n));
-        table_append(table, type, packed.data, packed.len);
-    }
-    return true;
-}
-
-static void wal_index_samples(FuzzCorpus *c)
-{
-    static const uint8_t page[8192] = {1, 2, 3};
-    Buf sections AUTO(buf_release) = {0};
-    WalIndex x = {.start = SEG_SIZE,
-                  .first = SEG_SIZE + 40,
-                  .ends = 2 * SEG_SIZE,
-                  .spills = true,
-                  .xid_min = 700,
-                  .xid_max = 900,
-                  .tail_start = 2 * SEG_SIZE - 50};
-    for (unsigned i = 0; i < 5; i++)
-        vec_push(&x.xacts, (XactEnd){.lsn = SEG_SIZE + 100 * (i + 1),
-                                     .end = SEG_SIZE + 100 * (i + 1) + 40,
-                                     .time = 1764000000000000 + i * 1000,
-                                     .xid = 700 + i,
-                                     .commit = i % 2});
-    vec_push(&x.events, (WalIndexEvent){.kind = WAL_EVENT_RESTORE_POINT,
-                                        .lsn = SEG_SIZE + 700,
-                                        .end = SEG_SIZE + 800,
-                                        .time = 1764000000000000,
-                                        .text = mem_strdup("before")});
-    vec_push(&x.events, (WalIndexEvent){.kind = WAL_EVENT_CHECKPOINT,
-                                        .lsn = SEG_SIZE + 900,
-                                        .end = SEG_SIZE + 1000,
-                                        .number = SEG_SIZE + 700,
-                                        .next_xid = 905});
-    vec_push(&x.events, (WalIndexEvent){.kind = WAL_EVENT_TABLESPACE_CREATE,
-                                        .lsn = SEG_SIZE + 1100,
-                                        .end = SEG_SIZE + 1200,
-                                        .number = 16400,
-                                        .text = mem_strdup("/srv/ts1")});
-    buf_append(&x.tail, page, sizeof(page));
-    wal_index_encode(&x, &sections);
-    add_sections(c, &sections);
-    wal_index_release(&x);
-}
-
-static bool wal_index_run(const uint8_t *data, size_t len)
-{
-    static const uint8_t page[8192] = {1, 2, 3};
-    Err why;
-    Buf table AUTO(buf_release) = {0};
-    WalIndex x AUTO(wal_index_release) = {.start = 0}, after AUTO(wal_index_release) = {.start = 0};
-    bool there = false, joined;
-    if (!sections_of(data, len, &table) ||
-        wal_index_decode(&table, SEG_SIZE, &x, &there, &why) != ERR_OK)
-        return false;
-    for (size_t i = 0; i < x.events.n; i++) {
-        const WalIndexEvent *e = &x.events.at[i];
-        bool named = e->kind == WAL_EVENT_RESTORE_POINT || e->kind == WAL_EVENT_TABLESPACE_CREATE;
-        FUZZ_CHECK(e->text ? strlen(e->text) < MIB : !named);
-    }
-    after.start = 2 * SEG_SIZE;
-    buf_append(&after.head, page, sizeof(page));
-    if (there && wal_index_join(&x, &after, SEG_SIZE, &joined, &why) == ERR_OK)
-        FUZZ_CHECK(!joined || x.spills);
-    return there;
-}
-
-static void tail_samples(FuzzCorpus *c)
-{
-    WalStore store;
-    StrList names AUTO(str_list_release) = {0};
-    wal_store_init(&store, plain(), SYSTEM, SEG_SIZE);
-    FUZZ_OK(tail_put(&store, SEGMENT, SEG_SIZE, SEG_SIZE + 3000, "00000000000000000000000000000009",
-                     wal_bytes, err));
-    FUZZ_OK(repo_list_names(plain(), "tail/", false, &names, err));
-    fuzz_add_text(c, strrchr(names.at[0], '/') + 1);
-    FUZZ_OK(repo_remove(plain(), (const char *const *)names.at, 1, err));
-}
-
-/* The name of a tail object, which says where its bytes belong. */
-static bool tail_run(const uint8_t *data, size_t len)
-{
-    Err why;
-    WalStore store;
-    Buf got AUTO(buf_release) = {0};
-    StrList names AUTO(str_list_release) = {0};
-    uint64_t end = 0;
-    bool vanished = false;
-    wal_store_init(&store, plain(), SYSTEM, SEG_SIZE);
-    char *text AUTO(mem_freep) = mem_strndup((const char *)data, len);
-    char *name AUTO(mem_freep) = mem_printf("tail/%s/00000001/" SEGMENT "/%s", store.system, text);
-    if (document_put(plain(), name, KIND_TAIL, wal_bytes, sizeof(wal_bytes), STORAGE_OVERWRITE,
-                     NULL, &why) != ERR_OK)
-        return false; /* no name of an object at all */
-    ErrCode rc = tail_read(&store, SEGMENT, SEG_SIZE, &got, &end, &vanished, &why);
-    const char *one = name;
-    FUZZ_OK(repo_remove(plain(), &one, 1, err));
-    FUZZ_CHECK(rc != ERR_OK || got.len <= SEG_SIZE);
-    FUZZ_CHECK(rc != ERR_OK || end == SEG_SIZE + got.len);
-    return rc == ERR_OK && got.len > 0;
 }
 
 const FuzzTarget fuzz_targets[] = {
@@ -921,8 +669,5 @@ const FuzzTarget fuzz_targets[] = {
     {"lease", lease_samples, lease_run, 0},
     {"key", key_samples, key_run, 0},
     {"key-object", key_object_samples, key_object_run, 0},
-    {"wal-object", wal_object_samples, wal_object_run, 50},
-    {"wal-index", wal_index_samples, wal_index_run, 0},
-    {"tail-name", tail_samples, tail_run, 0},
 };
 const size_t fuzz_targets_n = ARRAY_LEN(fuzz_targets);
