@@ -313,6 +313,10 @@ static ErrCode store_again(WalStore *store, const ObjectWriter *w, const WalFile
     ErrCode rc = wal_read(store, &found, &data, NULL, NULL, err);
     if (rc == ERR_OK && data.len == f->len && memcmp(data.data, f->data, f->len) == 0)
         return ERR_OK;
+    if (rc == ERR_OK)
+        return err_set(err, ERR_CONFLICT,
+                       "'%s' is in '%s' with other content that has the same digest, %s", f->file,
+                       repo_url(store->repo), digest);
     if (rc != ERR_OK && rc != ERR_DAMAGED && rc != ERR_LIMIT)
         return rc;
     log_warn("'%s' in '%s' is damaged and is written again", f->file, repo_url(store->repo));

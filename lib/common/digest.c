@@ -213,6 +213,13 @@ uint64_t page_hash(const uint8_t secret[PAGE_SECRET_LEN], uint64_t number, const
            number * 0x9E3779B185EBCA87u;
 }
 
+void xxh128_of(const void *data, size_t len, uint8_t out[XXH128_LEN])
+{
+    XXH128_canonical_t canonical;
+    XXH128_canonicalFromHash(&canonical, XXH3_128bits(data, len));
+    memcpy(out, canonical.digest, XXH128_LEN);
+}
+
 bool is_all_zero(const void *data, size_t len)
 {
     const uint8_t *p = data;

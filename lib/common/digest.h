@@ -3,7 +3,7 @@
 
 /*
  * Digests: SHA-256 for what must not be forged or confused, CRC-32C for headers (and PostgreSQL's
- * WAL), XXH3-64 for pages, MD5 for protocols that insist on it.
+ * WAL), XXH3-64 for pages, XXH3-128 to tell contents apart, MD5 for protocols that insist on it.
  */
 
 #include "lib/common/err.h"
@@ -49,6 +49,11 @@ uint32_t crc32c(uint32_t crc, const void *data, size_t len);
 #define PAGE_SECRET_LEN 192
 uint64_t page_hash(const uint8_t secret[PAGE_SECRET_LEN], uint64_t number, const void *data,
                    size_t len);
+
+/* XXH3-128 in its canonical form (most significant byte first), without secret or seed: two
+ * contents that differ by accident differ in it; who wants to can make two that do not. */
+#define XXH128_LEN 16
+void xxh128_of(const void *data, size_t len, uint8_t out[XXH128_LEN]);
 
 /* True when all bytes are zero. */
 bool is_all_zero(const void *data, size_t len);

@@ -27,13 +27,13 @@ static size_t piece_length(uint64_t bytes, size_t i)
     return bytes > begin ? (size_t)MIN(bytes - begin, (uint64_t)PIECE) : 0;
 }
 
-static void digest_text(const RepoKey *key, const uint8_t *shas, size_t n, char *out)
+static void digest_text(const RepoKey *key, const uint8_t *hashes, size_t n, char *out)
 {
     uint8_t digest[SHA256_LEN];
     if (key->cipher == CIPHER_NONE)
-        sha256_of(shas, n * SHA256_LEN, digest);
+        sha256_of(hashes, n * XXH128_LEN, digest);
     else
-        hmac_sha256(key->wal_name_key, sizeof(key->wal_name_key), shas, n * SHA256_LEN, digest);
+        hmac_sha256(key->wal_name_key, sizeof(key->wal_name_key), hashes, n * XXH128_LEN, digest);
     hex_format(digest, (WAL_DIGEST_LEN - 1) / 2, out);
 }
 
@@ -58,7 +58,7 @@ void wal_piece_make(WalPieces *p, size_t i, const void *data, Compressor *c)
     WalPiece *piece = &p->at[i];
     const uint8_t *raw = (const uint8_t *)data + i * PIECE;
     size_t stored = piece_length(p->valid, i), bound = compress_bound(stored);
-    sha256_of(raw, piece_length(p->size, i), piece->sha256);
+    xxh128_of(raw, piece_length(p->size, i), piece->hash);
     if (stored)
         piece->packed.len =
             compressor_run(c, raw, stored, buf_reserve(&piece->packed, bound), bound);
@@ -82,10 +82,10 @@ void wal_pieces_release(WalPieces *p)
 
 void wal_pieces_digest(const WalPieces *p, const Repo *repo, char *out)
 {
-    Buf shas AUTO(buf_release) = {0};
+    Buf hashes AUTO(buf_release) = {0};
     for (size_t i = 0; i < p->n; i++)
-        buf_append(&shas, p->at[i].sha256, SHA256_LEN);
-    digest_text(repo->wal_key, shas.data, p->n, out);
+        buf_append(&hashes, p->at[i].hash, XXH128_LEN);
+    digest_text(repo->wal_key, hashes.data, p->n, out);
 }
 
 /* --- writing --- */
@@ -163,8 +163,8 @@ typedef struct WalObject {
     ObjectInfo info;
     WalMeta meta;
     UnitLens lens;
-    uint64_t *offs; /* of the units */
-    uint8_t *shas;  /* of the pieces, filled as they are opened */
+    uint64_t *offs;  /* of the units */
+    uint8_t *hashes; /* of the pieces, filled as they are opened */
 } WalObject;
 
 static void wal_object_release(WalObject *o)
@@ -174,7 +174,7 @@ static void wal_object_release(WalObject *o)
     buf_release(&o->table);
     vec_release(&o->lens);
     free(o->offs);
-    free(o->shas);
+    free(o->hashes);
 }
 
 /* `stored_digest`: compare it; else the digest over the raw content, which says more, is. */
@@ -198,7 +198,7 @@ static ErrCode wal_object_load(WalStore *s, const WalFound *found, WalObject *o,
     o->offs[0] = sizeof(ObjectHeader);
     for (size_t i = 0; i < o->lens.n; i++)
         o->offs[i + 1] = o->offs[i] + o->lens.at[i];
-    o->shas = mem_zero(MAX(piece_count(o->meta.size), (size_t)1) * SHA256_LEN);
+    o->hashes = mem_zero(MAX(piece_count(o->meta.size), (size_t)1) * XXH128_LEN);
     return ERR_OK;
 }
 
@@ -229,7 +229,7 @@ static ErrCode piece_read(void *arg, unsigned thread, size_t i, Err *err)
                              o->lens.at[i], to, stored, err));
     memset(to + stored, 0, len - stored);
     if (p->memory) {
-        sha256_of(to, len, o->shas + i * SHA256_LEN);
+        xxh128_of(to, len, o->hashes + i * XXH128_LEN);
         return ERR_OK;
     }
     return file_write_at(p->fd, to, len, (uint64_t)i * PIECE, p->path, err);
@@ -259,7 +259,7 @@ static ErrCode pieces_read(PiecesRead *p, unsigned threads, Err *err)
 static ErrCode check_digest(const WalStore *s, const WalObject *o, const WalFound *found, Err *err)
 {
     char digest[WAL_DIGEST_LEN];
-    digest_text(s->repo->wal_key, o->shas, piece_count(o->meta.size), digest);
+    digest_text(s->repo->wal_key, o->hashes, piece_count(o->meta.size), digest);
     if (strcmp(digest, found->digest) != 0)
         return err_set(err, ERR_DAMAGED, "its content does not fit the digest in its name");
     return ERR_OK;
@@ -341,7 +341,7 @@ static ErrCode digest_pieces(WalObject *o, Err *err)
             TRY(unit_reader_open(units, d, i, o->stored.data + o->offs[i], o->lens.at[i], raw,
                                  stored, err));
         memset(raw + stored, 0, len - stored);
-        sha256_of(raw, len, o->shas + i * SHA256_LEN);
+        xxh128_of(raw, len, o->hashes + i * XXH128_LEN);
     }
     return ERR_OK;
 }
@@ -389,6 +389,6 @@ ErrCode wal_object_remake(WalStore *from, const WalFound *found, WalStore *to, O
         rc = check_digest(from, &o, found, err);
     if (rc != ERR_OK)
         return cannot_read(from, &o, err);
-    digest_text(to->repo->wal_key, o.shas, piece_count(o.meta.size), ret_digest);
+    digest_text(to->repo->wal_key, o.hashes, piece_count(o.meta.size), ret_digest);
     return write_again(&o, to, ret_digest, w, err);
 }

@@ -6,8 +6,9 @@
  * and written independently, so that one file keeps several threads busy. The zeros at the end of
  * a file are not stored.
  *
- * The digest in an object's name is SHA-256 over the SHA-256 of every piece (with encryption:
+ * The digest in an object's name is SHA-256 over the XXH3-128 of every piece (with encryption:
  * HMAC-SHA256 over them, under the repository's oldest key), so it is computed piece by piece, too.
+ * It tells contents apart; what it costs is paid at every push, so it is the cheapest that does.
  * The object holds it as well, so that one under another's name is noticed without computing it
  * again.
  */
@@ -16,8 +17,8 @@
 
 /* A file's content, digested and compressed, independent of any repository. */
 typedef struct WalPiece {
-    uint8_t sha256[SHA256_LEN]; /* of the raw piece, zeros included */
-    Buf packed;                 /* a zstd frame of what is stored of it; empty: nothing is */
+    uint8_t hash[XXH128_LEN]; /* of the raw piece, zeros included */
+    Buf packed;               /* a zstd frame of what is stored of it; empty: nothing is */
 } WalPiece;
 
 typedef struct WalPieces {
