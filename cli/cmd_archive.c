@@ -10,6 +10,8 @@
 #include "cli/cli.h"
 #include "cli/cluster.h"
 #include "cli/repos.h"
+#include "cli/s3.h"
+#include "lib/common/digest.h"
 #include "lib/common/file.h"
 #include "restore/wal_get.h"
 
@@ -41,8 +43,19 @@ static ErrCode check_named_cluster(const Cli *cli, const char *data_dir, Err *er
                     opt_cluster(cli));
 }
 
+/* Directories without encryption need no more of OpenSSL than SHA-256 as a check sum. */
+static void start_light(const Cli *cli)
+{
+    for (size_t i = 0; i < opt_repos(cli); i++)
+        if (cli_is_s3(opt_repo_text(cli, i, OPT_URL)) ||
+            !opt_repo_is(cli, i, OPT_ENCRYPTION, "none"))
+            return;
+    digest_init_light();
+}
+
 ErrCode cmd_archive_push(Cli *cli, Err *err)
 {
+    start_light(cli);
     char *data_dir AUTO(mem_freep) = NULL;
     TRY(cli_data_dir(cli, &data_dir, err));
     TRY(check_named_cluster(cli, data_dir, err));
@@ -111,6 +124,7 @@ ErrCode cmd_archive_get(Cli *cli, Err *err)
 {
     TimelinePath path = {0};
     ErrCode rc = ERR_OK;
+    start_light(cli);
     if (opt_given(cli, OPT_TIMELINE_PATH))
         rc = timeline_path_parse(opt_text(cli, OPT_TIMELINE_PATH), &path, err);
     if (rc == ERR_OK)

@@ -21,6 +21,14 @@ static void must(int ok)
         abort();
 }
 
+void digest_init_light(void)
+{
+    must(OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_ADD_ALL_CIPHERS |
+                                 OPENSSL_INIT_NO_ADD_ALL_DIGESTS |
+                                 OPENSSL_INIT_NO_LOAD_CRYPTO_STRINGS | OPENSSL_INIT_NO_ATEXIT,
+                             NULL));
+}
+
 Sha256 *sha256_new(void)
 {
     Sha256 *s = mem_zero(sizeof(*s));
