@@ -126,7 +126,7 @@ static void *copy_worker_new(void *shared)
 {
     CopyWorker *w = NEW(CopyWorker);
     w->copy = shared;
-    w->compressor = compressor_new(w->copy->spec.level);
+    w->compressor = compressor_new_files(w->copy->spec.level);
     w->buf = mem_aligned(IO_ALIGN, READ_SIZE);
     w->small = mem_aligned(IO_ALIGN, UNIT_RAW);
     return w;

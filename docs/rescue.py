@@ -211,15 +211,15 @@ def hkdf(secret, info, length):
 
 
 def frame_content_size(frame, what):
-    """What a zstd frame says its content is; a pgdr frame always says it, and has a checksum."""
+    """What a zstd frame says its content is; a pgdr frame always says it."""
     if len(frame) < 6 or frame[:4] != b"\x28\xb5\x2f\xfd":
         raise Damaged(f"{what}: not a zstd frame")
     flags = frame[4]
     single = flags >> 5 & 1
     width = (1 if single else 0, 2, 4, 8)[flags >> 6]
     at = 5 + (not single) + (0, 1, 2, 4)[flags & 3]
-    if not width or not flags & 4 or len(frame) < at + width:
-        raise Damaged(f"{what}: a zstd frame without content size or checksum")
+    if not width or len(frame) < at + width:
+        raise Damaged(f"{what}: a zstd frame without content size")
     return int.from_bytes(frame[at:at + width], "little") + (256 if width == 2 else 0)
 
 

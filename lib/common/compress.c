@@ -19,13 +19,13 @@ struct Compressor {
     size_t trial_cap;
 };
 
-static ZSTD_CCtx *context_new(int level)
+static ZSTD_CCtx *context_new(int level, bool check_sum)
 {
     ZSTD_CCtx *z = ZSTD_createCCtx();
     if (!z)
         abort();
     ZSTD_CCtx_setParameter(z, ZSTD_c_compressionLevel, level);
-    ZSTD_CCtx_setParameter(z, ZSTD_c_checksumFlag, 1);
+    ZSTD_CCtx_setParameter(z, ZSTD_c_checksumFlag, check_sum);
     ZSTD_CCtx_setParameter(z, ZSTD_c_contentSizeFlag, 1);
     return z;
 }
@@ -33,7 +33,7 @@ static ZSTD_CCtx *context_new(int level)
 /* As level 1, with matches of at least that many bytes. */
 static ZSTD_CCtx *context_new_fast(int min_match)
 {
-    ZSTD_CCtx *z = context_new(1);
+    ZSTD_CCtx *z = context_new(1, false);
     ZSTD_CCtx_setParameter(z, ZSTD_c_strategy, ZSTD_fast);
     ZSTD_CCtx_setParameter(z, ZSTD_c_minMatch, min_match);
     ZSTD_CCtx_setParameter(z, ZSTD_c_hashLog, 15);
@@ -43,7 +43,14 @@ static ZSTD_CCtx *context_new_fast(int min_match)
 Compressor *compressor_new(int level)
 {
     Compressor *c = NEW(Compressor);
-    c->ways[WAY_LONG] = context_new(level ? level : 1);
+    c->ways[WAY_LONG] = context_new(level, true);
+    return c;
+}
+
+Compressor *compressor_new_files(int level)
+{
+    Compressor *c = NEW(Compressor);
+    c->ways[WAY_LONG] = context_new(level ? level : 1, false);
     if (level == 0)
         c->ways[WAY_SHORT] = context_new_fast(4);
     return c;
@@ -53,7 +60,7 @@ Compressor *compressor_new_wal(int level)
 {
     Compressor *c = NEW(Compressor);
     /* On pgbench WAL: as small as level 3, as fast as level 1. */
-    c->ways[WAY_LONG] = level ? context_new(level) : context_new_fast(5);
+    c->ways[WAY_LONG] = level ? context_new(level, false) : context_new_fast(5);
     return c;
 }
 

@@ -1,15 +1,20 @@
 #ifndef PGDR_COMMON_COMPRESS_H
 #define PGDR_COMMON_COMPRESS_H
 
-/* zstd frames: one long-lived context a worker, content size and checksum in every frame. */
+/* zstd frames: one long-lived context a worker, the content size in every frame. */
 
 #include "lib/common/err.h"
 
 typedef struct Compressor Compressor;
-/* Level 0 means the default: as level 1, but with a match length that suits what is compressed
- * (tried anew from time to time: 4 bytes serve indexes, 6 text). One thread at a time. */
+/* Frames with a check sum of their content. One thread at a time. */
 Compressor *compressor_new(int level);
-/* Default level for WAL: one way that suits records and page images alike, without trying. */
+/* For files of the cluster, without check sums: their pages have hashes, and zstd's would be a
+ * third of the work to get them back. Level 0 means the default: as level 1, but with a match
+ * length that suits what is compressed (tried anew from time to time: 4 bytes serve indexes, 6
+ * text). */
+Compressor *compressor_new_files(int level);
+/* For WAL, whose pieces have hashes, too. Default level: one way that suits records and page images
+ * alike, without trying. */
 Compressor *compressor_new_wal(int level);
 void compressor_free(Compressor *c);
 DEFINE_FREEP(Compressor, compressor_free)

@@ -228,10 +228,9 @@ static ErrCode piece_read(void *arg, unsigned thread, size_t i, Err *err)
         TRY(unit_reader_open(r->units, r->decompressor, i, o->stored.data + o->offs[i],
                              o->lens.at[i], to, stored, err));
     memset(to + stored, 0, len - stored);
-    if (p->memory) {
-        xxh128_of(to, len, o->hashes + i * XXH128_LEN);
+    xxh128_of(to, len, o->hashes + i * XXH128_LEN);
+    if (p->memory)
         return ERR_OK;
-    }
     return file_write_at(p->fd, to, len, (uint64_t)i * PIECE, p->path, err);
 }
 
@@ -302,6 +301,8 @@ ErrCode wal_read_to_file(WalStore *s, const WalFound *found, int fd, const char 
         return cannot_read(s, &o, err);
     PiecesRead p = {.object = &o, .fd = fd, .path = path};
     rc = pieces_read(&p, threads, err);
+    if (rc == ERR_OK)
+        rc = check_digest(s, &o, found, err);
     if (rc == ERR_DAMAGED || rc == ERR_LIMIT)
         return cannot_read(s, &o, err);
     *ret_size = o.meta.size;

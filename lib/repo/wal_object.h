@@ -60,9 +60,9 @@ MUST_CHECK ErrCode wal_remove(WalStore *s, const WalFound *found, Err *err);
  * appended to *data. `meta` and `table` may be NULL. */
 MUST_CHECK ErrCode wal_read(WalStore *s, const WalFound *found, Buf *data, WalMeta *meta,
                             Buf *table, Err *err);
-/* Into a file that is open for writing and empty, by up to `threads` threads. What proves the
- * content is SHA-256 over the stored bytes, and zstd's checksum of what they hold (sealed: the
- * tags). After a failure the file may hold anything. *ret_size: its bytes. */
+/* Into a file that is open for writing and empty, by up to `threads` threads. The content is proven
+ * by SHA-256 over the stored bytes and by the digest of what they hold. After a failure the file
+ * may hold anything. *ret_size: its bytes. */
 MUST_CHECK ErrCode wal_read_to_file(WalStore *s, const WalFound *found, int fd, const char *path,
                                     unsigned threads, uint64_t *ret_size, Err *err);
 /* Only the table and what it says, by one or two reads from the end. */
