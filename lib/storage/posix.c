@@ -265,7 +265,7 @@ static int refusal_above(char *path)
 
 static ErrCode make_root(char *path, Err *err)
 {
-    ErrCode rc = dir_make(path, POSIX_DIR_MODE, err);
+    ErrCode rc = dir_make(path, POSIX_ROOT_MODE, err);
     char *parent AUTO(mem_freep) = path_parent(path);
     if (rc == ERR_ACCESS)
         return new_error(refusal_above(parent), path, "create", err);
@@ -303,6 +303,9 @@ ErrCode storage_posix_new(Storage **ret, const char *path, bool create, Err *err
     p->counts_links = known && st.st_nlink > 0;
     p->give_uid = give ? st.st_uid : (uid_t)-1;
     p->give_gid = give ? st.st_gid : (gid_t)-1;
+    const mode_t rights = known ? st.st_mode : POSIX_ROOT_MODE;
+    p->dir_mode = 0700 | (rights & POSIX_DIR_RIGHTS);
+    p->file_mode = 0600 | (rights & POSIX_FILE_RIGHTS);
     p->dirs = posix_dirs_new();
     *ret = &p->base;
     return ERR_OK;

@@ -45,14 +45,29 @@ TimeUs posix_time(struct timespec t)
     return (TimeUs)t.tv_sec * US_PER_SECOND + t.tv_nsec / 1000;
 }
 
-void posix_give(const Posix *p, int dir, const char *base)
+/* Only where they differ: a file server is asked for each change. */
+static void give_rights(const Posix *p, int dir, const char *base)
 {
-    if (p->give_uid == (uid_t)-1)
+    struct stat st;
+    int flags = *base ? AT_SYMLINK_NOFOLLOW : AT_EMPTY_PATH;
+    if (fstatat(dir, base, &st, flags) != 0)
+        return;
+    mode_t mode = S_ISDIR(st.st_mode) ? p->dir_mode : p->file_mode;
+    if ((st.st_mode & 07777) == mode)
         return;
     if (*base)
-        (void)!fchownat(dir, base, p->give_uid, p->give_gid, AT_SYMLINK_NOFOLLOW);
+        (void)!fchmodat(dir, base, mode, 0);
     else
+        (void)!fchmod(dir, mode);
+}
+
+void posix_give(const Posix *p, int dir, const char *base)
+{
+    if (p->give_uid != (uid_t)-1 && *base)
+        (void)!fchownat(dir, base, p->give_uid, p->give_gid, AT_SYMLINK_NOFOLLOW);
+    else if (p->give_uid != (uid_t)-1)
         (void)!fchown(dir, p->give_uid, p->give_gid);
+    give_rights(p, dir, base);
 }
 
 /* The modification time, because it never changes: by the change time an object that somebody
@@ -198,7 +213,7 @@ int posix_open_at(int dir, const char *rel, int flags)
 {
     int fd;
     do
-        fd = openat(dir, *rel ? rel : ".", flags | O_CLOEXEC, POSIX_FILE_MODE);
+        fd = openat(dir, *rel ? rel : ".", flags | O_CLOEXEC, POSIX_FILE_RIGHTS);
     while (fd < 0 && errno == EINTR);
     return fd;
 }

@@ -20,8 +20,15 @@
 
 #include "lib/storage/storage.h"
 
-#define POSIX_FILE_MODE 0640
-#define POSIX_DIR_MODE 0750
+/*
+ * What is made is as open as the storage's own directory: its rights, without those of others, and
+ * files without execution and without writing by the group. The umask has no say: that of a server
+ * (077) differs from that of who takes backups, and both write to one repository.
+ */
+#define POSIX_DIR_RIGHTS (S_ISGID | 0770)
+#define POSIX_FILE_RIGHTS 0640
+/* Of a storage's directory that is made. */
+#define POSIX_ROOT_MODE 0750
 
 /* Unfinished objects and the like; a leading '.' keeps them out of listings. */
 #define POSIX_TEMP_PREFIX ".pgdr-"
@@ -36,6 +43,7 @@ typedef struct Posix {
      * what it puts is given to them. Else -1, which chown(2) takes for "leave it". */
     uid_t give_uid;
     gid_t give_gid;
+    mode_t dir_mode, file_mode;
     bool counts_links; /* a removed directory shows 0 links (some FUSE file systems always do) */
     /* Set once O_TMPFILE, or giving such a file a name, was found not to work here. */
     atomic_bool no_unnamed;
@@ -54,9 +62,10 @@ const char *posix_basename(const char *name);
 char *posix_temp_name(char *out);
 
 TimeUs posix_time(struct timespec t);
-/* Gives what root has just made (`base` in `dir`, or with "" the open file itself) to the owner of
- * the repository: a backup taken by root must not lock out the server's own user, who archives to
- * the same place. Where a file system knows no owners it stays as it is. */
+/* Gives what was just made (`base` in `dir`, or with "" the open file itself) the rights it is to
+ * have, and what root made the owner of the repository: a backup taken by root must not lock out
+ * the server's own user, who archives to the same place. Where a file system knows no owners or
+ * rights it stays as it is. */
 void posix_give(const Posix *p, int dir, const char *base);
 
 /* What a file's status says of the object. */

@@ -119,7 +119,7 @@ static ErrCode dir_open(Posix *p, const PosixDir *parent, const char *name, int 
     char *path AUTO(mem_freep) = posix_path(p, name);
     int fd = posix_open_dir(parent->fd, base);
     if (fd < 0 && errno == ENOENT) {
-        int errnum = mkdirat(parent->fd, base, POSIX_DIR_MODE) == 0 ? 0 : errno;
+        int errnum = mkdirat(parent->fd, base, p->dir_mode & 0777) == 0 ? 0 : errno;
         if (!errnum)
             posix_give(p, parent->fd, base);
         if (errnum && errnum != EEXIST) {

@@ -189,20 +189,27 @@ static void killed(void **state)
 
 /* --- what else may lie there --- */
 
+/* Those of the storage's directory, whatever the umask of who writes. */
 static void rights_of_files(void **state)
 {
     const mode_t masks[] = {0, 022, 027, 077};
-    for (size_t i = 0; i < ARRAY_LEN(masks); i++) {
+    const struct {
+        mode_t root, dir, file;
+    } rights[] = {{0700, 0700, 0600}, {0750, 0750, 0640},   {0755, 0750, 0640},
+                  {0770, 0770, 0640}, {02775, 02770, 0640}, {0710, 0710, 0600}};
+    for (size_t i = 0; i < ARRAY_LEN(masks) * ARRAY_LEN(rights); i++) {
+        size_t r = i / ARRAY_LEN(masks);
         char name[32];
+        assert_int_equal(chmod(*state, rights[r].root), 0);
+        mode_t old = umask(masks[i % ARRAY_LEN(masks)]);
         Storage *s AUTO(storage_freep) = open_in(*state);
-        mode_t old = umask(masks[i]);
-        snprintf(name, sizeof(name), "d%zu/x", i);
+        snprintf(name, sizeof(name), "d%02zu/x", i);
         expect_ok(put_content(s, name, 1, 1, STORAGE_CREATE, err));
-        assert_int_equal(mode_of(*state, name), 0640 & ~masks[i]);
+        assert_int_equal(mode_of(*state, name), rights[r].file);
         expect_ok(put_content(s, name, 1, 1, STORAGE_OVERWRITE, err));
-        assert_int_equal(mode_of(*state, name), 0640 & ~masks[i]);
-        name[2] = '\0';
-        assert_int_equal(mode_of(*state, name), 0750 & ~masks[i]);
+        assert_int_equal(mode_of(*state, name), rights[r].file);
+        name[3] = '\0';
+        assert_int_equal(mode_of(*state, name), rights[r].dir);
         umask(old);
     }
 }
