@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/xattr.h>
 
 /* Descriptors held; a backup puts into two or three directories at a time. */
 #define KEEP_MAX 32
@@ -140,6 +141,31 @@ static ErrCode dir_open(Posix *p, const PosixDir *parent, const char *name, int 
     return ERR_OK;
 }
 
+/*
+ * That a directory is there does not say that its name is durable: who made it may still be on the
+ * way to its fsync. Whoever has done that fsync marks the directory, so that others need not do it
+ * again: on a disk that must flush for it, the directories above would cost several times what the
+ * object itself does. Where there are no extended attributes it is done every time.
+ */
+#define DURABLE_MARK "user.pgdr.durable"
+
+static bool is_marked_durable(int fd)
+{
+    char value;
+    return fgetxattr(fd, DURABLE_MARK, &value, 1) == 1 && value == '1';
+}
+
+/* Below a durable parent. */
+static ErrCode dir_make_durable(Posix *p, const PosixDir *parent, int fd, Err *err)
+{
+    if (is_marked_durable(fd))
+        return ERR_OK;
+    TRY(posix_sync_dir(p, parent->fd, parent->name, err));
+    if (!atomic_load(&p->warned))
+        (void)fsetxattr(fd, DURABLE_MARK, "1", 1, 0);
+    return ERR_OK;
+}
+
 static ErrCode dir_find(Posix *p, const char *name, PosixDir **ret, bool *ret_gone, Err *err)
 {
     *ret = kept_find(p->dirs, name);
@@ -151,7 +177,7 @@ static ErrCode dir_find(Posix *p, const char *name, PosixDir **ret, bool *ret_go
         char *up AUTO(mem_freep) = posix_dirname(name);
         TRY(dir_find(p, up, &parent, ret_gone, err));
         TRY(dir_open(p, parent, name, &fd, ret_gone, err));
-        TRY(posix_sync_dir(p, parent->fd, parent->name, err));
+        TRY(dir_make_durable(p, parent, fd, err));
     } else {
         fd = posix_open_dir(p->root, "");
         if (fd < 0)

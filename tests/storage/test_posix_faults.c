@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <time.h>
 
 #include "lib/common/file.h"
@@ -474,6 +475,41 @@ static void expect_order(const char *dir, const char *in, ShimCall naming)
     assert_true(event_at(SHIM_FSYNC, ino_of(dir, in)) > name);
 }
 
+/* Whether a directory is marked as durable; `remove`: takes that away. */
+static bool unmark(const char *dir, const char *name, bool remove)
+{
+    char *path AUTO(mem_freep) = path_join(dir, name), value;
+    bool marked = getxattr(path, "user.pgdr.durable", &value, 1) == 1;
+    if (remove)
+        assert_int_equal(removexattr(path, "user.pgdr.durable"), 0);
+    return marked;
+}
+
+/* A file system without extended attributes has no marks; one with them must have them. */
+static void marks_what_is_durable(void **state)
+{
+    const char *dir = *state;
+    char *probe AUTO(mem_freep) = path_join(dir, "probe");
+    assert_int_equal(mkdir(probe, 0700), 0);
+    if (setxattr(probe, "user.test", "1", 1, 0) != 0)
+        skip();
+    Storage *s AUTO(storage_freep) = open_in(dir);
+    expect_ok(put_content(s, "probe/a/object", 1, 1, STORAGE_CREATE, err));
+    assert_true(unmark(dir, "probe", false) && unmark(dir, "probe/a", false));
+
+    /* Not before its fsync is done, and not where that cannot be done. */
+    Err why = {0};
+    Storage *second AUTO(storage_freep) = open_in(dir);
+    shim_arm(SHIM_FSYNC, 1, SHIM_FAIL, EIO);
+    assert_int_equal(put_content(second, "other/object", 1, 1, STORAGE_CREATE, &why), ERR_IO);
+    shim_disarm();
+    assert_false(unmark(dir, "other", false));
+    Storage *third AUTO(storage_freep) = open_in(dir);
+    shim.no_dir_fsync = true;
+    expect_ok(put_content(third, "other/object", 1, 1, STORAGE_CREATE, err));
+    assert_false(unmark(dir, "other", false));
+}
+
 static void order_of_publishing(void **state)
 {
     const char *dir = *state;
@@ -492,7 +528,18 @@ static void order_of_publishing(void **state)
         assert_true(event_at(SHIM_FSYNC, ino_of(dir, above)) >
                     event_at(SHIM_MKDIR, ino_of(dir, above)));
 
-        /* Directories that are there, made by who knows whom and when: the same. */
+        /* Directories that are there, marked by who made them durable: only the object's own. */
+        if (unmark(dir, above, false) && unmark(dir, made, false)) {
+            Storage *next AUTO(storage_freep) = open_in(dir);
+            record_put(next, name, STORAGE_CREATE, ERR_EXISTS);
+            assert_int_equal(event_at(SHIM_FSYNC, ino_of(dir, "")), 0);
+            assert_int_equal(event_at(SHIM_FSYNC, ino_of(dir, above)), 0);
+            assert_true(event_at(SHIM_FSYNC, ino_of(dir, made)) > 0);
+            unmark(dir, above, true);
+            unmark(dir, made, true);
+        }
+
+        /* Those made by who knows whom and when: as if they were made now. */
         Storage *other AUTO(storage_freep) = open_in(dir);
         record_put(other, name, STORAGE_CREATE, ERR_EXISTS);
         assert_true(event_at(SHIM_FSYNC, ino_of(dir, "")) > 0);
@@ -625,19 +672,13 @@ int main(void)
     where = scratch_tmpfs() ? scratch_tmpfs() : ".";
     /* What forks comes first: a process that has used much memory does so slowly. */
     const struct CMUnitTest tests[] = {
-        FAULT_TEST(killed_anywhere),
-        FAULT_TEST(put_fails_anywhere),
-        FAULT_TEST(put_loses_an_answer),
-        FAULT_TEST(put_writes_short),
-        FAULT_TEST(resent_calls),
-        FAULT_TEST(taken_at_the_last_moment),
-        FAULT_TEST(retry_helps),
-        FAULT_TEST(others_fail_anywhere),
-        FAULT_TEST(no_way_to_publish),
-        FAULT_TEST(absence_is_asked_afresh),
-        FAULT_TEST(order_of_publishing),
-        FAULT_TEST(order_of_removing),
-        FAULT_TEST(large_objects_pass_it_by),
+        FAULT_TEST(killed_anywhere),     FAULT_TEST(put_fails_anywhere),
+        FAULT_TEST(put_loses_an_answer), FAULT_TEST(put_writes_short),
+        FAULT_TEST(resent_calls),        FAULT_TEST(taken_at_the_last_moment),
+        FAULT_TEST(retry_helps),         FAULT_TEST(others_fail_anywhere),
+        FAULT_TEST(no_way_to_publish),   FAULT_TEST(absence_is_asked_afresh),
+        FAULT_TEST(order_of_publishing), FAULT_TEST(marks_what_is_durable),
+        FAULT_TEST(order_of_removing),   FAULT_TEST(large_objects_pass_it_by),
     };
     int failed = cmocka_run_group_tests_name("posix with faults", tests, NULL, NULL);
     return failed + run_lacking();
