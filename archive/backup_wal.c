@@ -49,7 +49,7 @@ ErrCode backup_wal_wait(const BackupWal *w, Err *err)
 {
     char missing[WAL_NAME_MAX], last[WAL_NAME_MAX] = "";
     Lsn from = w->start;
-    TimeUs since = time_monotonic(), pause = POLL_FIRST;
+    TimeUs since = time_monotonic();
     bool asked = false;
     for (;;) {
         TRY(wal_walk_check(w->store, w->path, from, w->stop, missing, err));
@@ -58,7 +58,6 @@ ErrCode backup_wal_wait(const BackupWal *w, Err *err)
         if (strcmp(missing, last) != 0) {
             memcpy(last, missing, sizeof(last));
             since = time_monotonic();
-            pause = POLL_FIRST;
             WalName name = wal_name_parse(missing, w->store->seg_size);
             from = MAX(w->start, wal_segment_start(name.segno, w->store->seg_size));
         }
@@ -66,11 +65,12 @@ ErrCode backup_wal_wait(const BackupWal *w, Err *err)
             wait_ask_primary(w);
             asked = true;
         }
-        if (time_monotonic() - since > w->timeout)
+        TimeUs waited = time_monotonic() - since;
+        if (waited > w->timeout)
             return wait_failed(w, missing, err);
         TRY(cancel_check(err));
-        time_sleep(pause);
-        pause = MIN(pause * 2, POLL_LONGEST);
+        /* What has arrived is seen after an eighth of the time that it took. */
+        time_sleep(MIN(MAX(waited / 8, POLL_FIRST), POLL_LONGEST));
     }
 }
 

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "lib/common/parallel.h"
+
 void backup_list_release(BackupList *l)
 {
     for (size_t i = 0; i < l->all.n; i++)
@@ -24,23 +26,64 @@ static void broken_push(BackupList *l, const char *id, const Err *why)
     vec_push(&l->broken, b);
 }
 
+static BackupSummary steal_summary(BackupSummary *s)
+{
+    BackupSummary taken = *s;
+    *s = (BackupSummary){.cluster = NULL};
+    return taken;
+}
+
+/* What became of one summary. */
+typedef struct SummaryRead {
+    const BackupState *state;
+    BackupSummary summary;
+    bool there;
+    Err *why; /* it is broken; else NULL */
+} SummaryRead;
+
+typedef struct SummariesRead {
+    Repo *repo;
+    VEC(SummaryRead) all;
+} SummariesRead;
+
+static ErrCode read_summary(void *arg, unsigned thread, size_t i, Err *err)
+{
+    SummariesRead *s = arg;
+    SummaryRead *one = &s->all.at[i];
+    (void)thread;
+    ErrCode rc = summary_get(s->repo, one->state->id, &one->summary, err);
+    one->there = rc == ERR_OK;
+    if (means_broken(rc)) {
+        one->why = NEW(Err);
+        *one->why = *err;
+    }
+    /* One that is not there was swept meanwhile. */
+    return one->there || one->why || rc == ERR_NOT_FOUND ? ERR_OK : rc;
+}
+
+static void summaries_release(SummariesRead *s)
+{
+    for (size_t i = 0; i < s->all.n; i++) {
+        summary_release(&s->all.at[i].summary);
+        free(s->all.at[i].why);
+    }
+    vec_release(&s->all);
+}
+
+/* Several at once: each is a request, and a distant repository takes its time for every one. */
 static ErrCode list_summaries(Repo *repo, const BackupStates *states, BackupList *l, Err *err)
 {
-    for (size_t i = 0; i < states->n; i++) {
-        const BackupState *s = &states->at[i];
-        if (!backup_exists(s) || s->deleted.n)
-            continue;
-        BackupSummary summary = {.cluster = NULL};
-        ErrCode rc = summary_get(repo, s->id, &summary, err);
-        if (rc == ERR_NOT_FOUND)
-            continue; /* swept meanwhile */
-        if (means_broken(rc)) {
-            broken_push(l, s->id, err);
-            continue;
-        }
-        if (rc != ERR_OK)
-            return rc;
-        vec_push(&l->all, summary);
+    SummariesRead s AUTO(summaries_release) = {.repo = repo};
+    for (size_t i = 0; i < states->n; i++)
+        if (backup_exists(&states->at[i]) && !states->at[i].deleted.n)
+            vec_push(&s.all, (SummaryRead){.state = &states->at[i]});
+    TRY(parallel_run(parallel_requests(s.all.n), s.all.n, read_summary, &s, err));
+    for (size_t i = 0; i < s.all.n; i++) {
+        SummaryRead *one = &s.all.at[i];
+        if (one->there)
+            vec_push(&l->all, steal_summary(&one->summary));
+        else if (one->why)
+            broken_push(l, one->state->id, one->why);
     }
     return ERR_OK;
 }

@@ -3,7 +3,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/common/parallel.h"
 #include "lib/repo/wal_tail.h"
+
+/* Tables that are read before they are asked for: four times as many each time, up to this many. */
+#define AHEAD_MAX 64
 
 /* The listing of one directory of WAL objects. */
 typedef struct DirListing {
@@ -11,6 +15,13 @@ typedef struct DirListing {
     WalFoundList found;
     bool read;
 } DirListing;
+
+/* The table of a segment's object, read before the walk comes to it. */
+typedef struct TableAhead {
+    WalFound found;
+    Buf table;
+    bool there; /* else it is read again when it is asked for, and what is wrong told then */
+} TableAhead;
 
 struct WalWalk {
     WalStore *store;
@@ -22,6 +33,8 @@ struct WalWalk {
     WalIndex last; /* of the step before, for records that cross */
     bool has_last;
     Buf scratch;
+    size_t ahead;           /* how many to read the next time */
+    VEC(TableAhead) tables; /* in order */
 };
 
 WalWalk *wal_walk_new(WalStore *store, const TimelinePath *path, Lsn from)
@@ -33,12 +46,21 @@ WalWalk *wal_walk_new(WalStore *store, const TimelinePath *path, Lsn from)
     return w;
 }
 
+static void tables_drop(WalWalk *w)
+{
+    for (size_t i = 0; i < w->tables.n; i++)
+        buf_release(&w->tables.at[i].table);
+    w->tables.n = 0;
+}
+
 void wal_walk_free(WalWalk *w)
 {
     if (!w)
         return;
     for (size_t i = 0; i < ARRAY_LEN(w->listings); i++)
         vec_release(&w->listings[i].found);
+    tables_drop(w);
+    vec_release(&w->tables);
     wal_index_release(&w->last);
     buf_release(&w->scratch);
     free(w);
@@ -290,16 +312,64 @@ static ErrCode index_join_from_wal(WalWalk *w, const WalStep *step, WalIndex *x,
     return ERR_OK;
 }
 
+/* --- tables --- */
+
+static ErrCode read_ahead(void *arg, unsigned thread, size_t i, Err *err)
+{
+    WalWalk *w = arg;
+    TableAhead *t = &w->tables.at[i];
+    WalMeta meta;
+    (void)thread;
+    ErrCode rc = wal_read_table(w->store, &t->found, &meta, &t->table, err);
+    t->there = rc == ERR_OK;
+    return i ? ERR_OK : rc;
+}
+
+/* The one asked for and those that follow it in its directory, at the same time: each is a request,
+ * and a distant repository takes its time for every one. */
+static ErrCode tables_read(WalWalk *w, const WalStep *step, Err *err)
+{
+    const DirListing *l = NULL;
+    tables_drop(w);
+    w->ahead = MIN(MAX(w->ahead * 4, (size_t)1), (size_t)AHEAD_MAX);
+    for (size_t i = 0; i < ARRAY_LEN(w->listings); i++)
+        if (w->listings[i].read && strncmp(w->listings[i].prefix, step->file, 16) == 0)
+            l = &w->listings[i];
+    vec_push(&w->tables, (TableAhead){.found = step->found});
+    for (size_t i = 0; l && i < l->found.n && w->tables.n < w->ahead; i++)
+        if (strcmp(l->found.at[i].file, step->file) > 0 && strlen(l->found.at[i].file) == 24)
+            vec_push(&w->tables, (TableAhead){.found = l->found.at[i]});
+    return parallel_run(parallel_requests(w->tables.n), w->tables.n, read_ahead, w, err);
+}
+
+static const Buf *tables_find(const WalWalk *w, const WalFound *found)
+{
+    for (size_t i = 0; i < w->tables.n; i++) {
+        const TableAhead *t = &w->tables.at[i];
+        if (t->there && strcmp(t->found.file, found->file) == 0 &&
+            strcmp(t->found.digest, found->digest) == 0)
+            return &t->table;
+    }
+    return NULL;
+}
+
+static ErrCode index_from_table(WalWalk *w, const WalStep *step, WalIndex *x, bool *ret_there,
+                                Err *err)
+{
+    const Buf *table = tables_find(w, &step->found);
+    if (!table) {
+        TRY(tables_read(w, step, err));
+        table = &w->tables.at[0].table;
+    }
+    return wal_index_decode(table, step->start, x, ret_there, err);
+}
+
 ErrCode wal_walk_index(WalWalk *w, const WalStep *step, WalIndex *ret, Err *err)
 {
     WalIndex x AUTO(wal_index_release) = {.start = step->start};
     bool there = false, joined;
-    if (step->finished) {
-        Buf table AUTO(buf_release) = {0};
-        WalMeta meta;
-        TRY(wal_read_table(w->store, &step->found, &meta, &table, err));
-        TRY(wal_index_decode(&table, step->start, &x, &there, err));
-    }
+    if (step->finished)
+        TRY(index_from_table(w, step, &x, &there, err));
     if (!there)
         TRY(index_from_wal(w, step, &x, err));
     if (w->has_last && w->last.ends == x.start) {

@@ -5,6 +5,8 @@
 #include <stdatomic.h>
 
 #define THREADS_MAX 64
+#define REQUESTS_MAX 16
+#define REQUESTS_EACH 4
 
 typedef struct Parallel {
     ParallelFn fn;
@@ -63,4 +65,9 @@ ErrCode parallel_run(unsigned threads, size_t n, ParallelFn fn, void *arg, Err *
         return ERR_OK;
     *err = p.first;
     return err->code;
+}
+
+unsigned parallel_requests(size_t n)
+{
+    return (unsigned)MIN((n + REQUESTS_EACH - 1) / REQUESTS_EACH, (size_t)REQUESTS_MAX);
 }

@@ -15,4 +15,8 @@ typedef ErrCode (*ParallelFn)(void *arg, unsigned thread, size_t i, Err *err);
  */
 MUST_CHECK ErrCode parallel_run(unsigned threads, size_t n, ParallelFn fn, void *arg, Err *err);
 
+/* How many threads are worth it for n turns that each wait for one small answer of a server: making
+ * a connection takes a thread as long as three or four answers on one that is there. */
+unsigned parallel_requests(size_t n);
+
 #endif

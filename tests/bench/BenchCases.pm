@@ -4,10 +4,10 @@ package BenchCases;
 
 use strict;
 use warnings;
-use File::Path qw(remove_tree);
 use BenchData;
 use BenchReport;
 use BenchRun qw(must take_turns median say_progress);
+use BenchS3;
 use BenchTools;
 use PgNode;
 use TestFile qw(files_below);
@@ -69,16 +69,34 @@ sub small
 sub both_ways
 {
     my ($note, $node, $kind, $targets) = @_;
-    my $what  = "$node->{bench_what}$note";
-    my @tools = BenchTools::contenders($kind, $node);
-    push @tools, BenchTools::Floor->new($node) if $kind eq 'posix';
+    my $contenders = $kind eq 'encrypted' ? \&BenchTools::contenders : \&BenchTools::contenders_and_floor;
+    backups_and_restores("$node->{bench_what}$note", $node, $targets, $contenders->($kind, $node));
+    return;
+}
+
+sub backups_and_restores
+{
+    my ($what, $node, $targets, @tools) = @_;
     say_progress("backups of $what");
     my $backups = take_turns(turns(), [map { backup_turn($node, $_) } @tools]);
-    BenchReport::table("Full backup of $what", $backups, 'pgdr', 'pgBackRest', $targets->{backup} // {});
+    tables("Full backup of $what", $backups, $targets->{backup} // {});
     say_progress("restores of $what");
     my $restores = take_turns(turns(), [map { restore_turn($node, $_) } @tools]);
-    BenchReport::table("Full restore of $what", $restores, 'pgdr', 'pgBackRest', $targets->{restore} // {});
+    tables("Full restore of $what", $restores, $targets->{restore} // {});
     forget($node, @tools);
+    return;
+}
+
+# One against pgBackRest and, where it took part, one of encrypted against plain.
+sub tables
+{
+    my ($title, $results, $targets) = @_;
+    my %targets = %$targets;
+    my $sealed  = delete $targets{encrypted};
+    BenchReport::table($title, $results, 'pgdr', 'pgBackRest', \%targets);
+    return if !$results->{'pgdr-encrypted'};
+    my %both = map { $_ => $results->{$_} } qw(pgdr pgdr-encrypted);
+    BenchReport::table("$title, encrypted against plain", \%both, 'pgdr-encrypted', 'pgdr', { wall => $sealed });
     return;
 }
 
@@ -87,7 +105,7 @@ sub forget
 {
     my ($node, @tools) = @_;
     BenchData::archive_with($node, 'exit 0');
-    remove_tree($_->places) for @tools;
+    $_->remove for @tools;
     return;
 }
 
@@ -96,6 +114,7 @@ sub backup_turn
     my ($node, $tool) = @_;
     return {
         name    => $tool->name,
+        beside  => $tool->beside,
         prepare => sub {
             $tool->create;
             BenchData::archive_with($node, $tool->archive_script);
@@ -113,6 +132,7 @@ sub restore_turn
     my $to;
     return {
         name    => $tool->name,
+        beside  => $tool->beside,
         prepare => sub {
             $to = temp_dir('restored');
             chmod 0700, $to;
@@ -189,13 +209,21 @@ sub wal
 sub one_segment
 {
     my ($node, $kind, $title, $targets, @names) = @_;
-    my @tools = BenchTools::contenders($kind, $node);
-    my @all   = (@tools, $kind eq 'posix' ? BenchTools::Floor->new($node) : ());
+    my @tools = $kind eq 'encrypted' ? BenchTools::contenders($kind, $node) : BenchTools::contenders_and_floor($kind, $node);
+    return segments_through($title, $node, $targets, \@tools, @names);
+}
+
+sub segments_through
+{
+    my ($title, $node, $targets, $tools, @names) = @_;
     say_progress($title);
-    $_->create for @all;
-    my %results = (tools => \@tools, push => push_turns($node, \@all, @names), get => get_turns($node, \@all, @names));
-    BenchReport::table("$title: archive-push", $results{push}, 'pgdr', 'pgBackRest', $targets->{push} // {});
-    BenchReport::table("$title: archive-get", $results{get}, 'pgdr', 'pgBackRest', $targets->{get} // {});
+    $_->create for @$tools;
+    my %results = (
+        tools => [grep { $_->name ne 'floor' } @$tools],
+        push  => push_turns($node, $tools, @names),
+        get   => get_turns($node, $tools, @names));
+    tables("$title: archive-push", $results{push}, $targets->{push} // {});
+    tables("$title: archive-get",  $results{get},  $targets->{get}  // {});
     return \%results;
 }
 
@@ -204,7 +232,9 @@ sub push_turns
     my ($node, $tools, @names) = @_;
     my $turn = sub {
         my ($tool) = @_;
-        return { name => $tool->name, cwd => $node->data_dir, command => sub { $tool->push("pg_wal/$names[$_[0]]") } };
+        return {
+            name    => $tool->name, cwd => $node->data_dir, beside => $tool->beside,
+            command => sub { $tool->push("pg_wal/$names[$_[0]]") } };
     };
     return take_turns(scalar @names, [map { $turn->($_) } @$tools]);
 }
@@ -219,7 +249,7 @@ sub get_turns
     my $turn = sub {
         my ($tool) = @_;
         return {
-            name    => $tool->name, cwd => $data,
+            name    => $tool->name, cwd => $data, beside => $tool->beside,
             command => sub { $tool->get($back[$_[0]], $to) },
             after   => sub { must('cmp', "$data/$to", "$data/pg_wal/$back[$_[0]]"); unlink "$data/$to" } };
     };
@@ -237,6 +267,43 @@ sub grown
     BenchReport::verdict("$title: CPU, against few", $is / $was, $limit, '%.2f');
     return;
 }
+
+# ---- S3 ----
+
+# A third of the data: all contenders' repositories are in the memory of the server at once.
+sub s3
+{
+    my $node = s3_node();
+    s3_both('s3', ' through S3', { wall => 0.6 }, { wall => 0.5 });
+    memory($node, 's3');
+    return;
+}
+
+sub s3_latency
+{
+    my $note = sprintf ' through S3 with %d ms', BenchS3::DELAY;
+    s3_both('s3-latency', $note, { wall => 0.6 }, { wall => 0.6 });
+    return;
+}
+
+sub s3_both
+{
+    my ($kind, $note, $cluster, $segment) = @_;
+    my $node   = s3_node();
+    my $sealed = 1.15;
+    my @targets = map { { %$_, encrypted => $sealed } } $cluster, $segment;
+    backups_and_restores("$node->{bench_what}$note", $node, { backup => $targets[0], restore => $targets[0] },
+        BenchTools::contenders_and_floor($kind, $node), BenchTools::pgdr_encrypted($kind, $node));
+    my ($stopped, @names) = s3_segments();
+    my @tools = (BenchTools::contenders_and_floor($kind, $stopped), BenchTools::pgdr_encrypted($kind, $stopped));
+    segments_through("One segment$note", $stopped, { push => $targets[1], get => $targets[1] }, \@tools, @names);
+    $_->remove for @tools;
+    return;
+}
+
+sub s3_node { return $node{s3} //= BenchData::large('s3', scale() / 3) }
+
+sub s3_segments { return @{ $node{'s3 segments'} //= [BenchData::segments('s3-wal', many_turns(), 256)] } }
 
 # ---- many backups ----
 

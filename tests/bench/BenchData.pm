@@ -150,7 +150,7 @@ sub segments
 # All of these folders in the page cache.
 sub warm
 {
-    must(tool('floor'), 'warm', @_);
+    must(tool('floor'), 'warm', @_) if @_;
     return;
 }
 

@@ -12,9 +12,10 @@ use BenchRun qw(median best);
 my %columns = (
     wall   => ['wall'],
     cpu    => ['CPU'],
+    server => ["server's CPU"],
     stored => ['stored'],
     tree   => ['peak memory']);
-my @order = qw(wall cpu stored tree);
+my @order = qw(wall cpu server stored tree);
 
 my @verdicts;
 

@@ -47,7 +47,8 @@ sub measured
 
 # take_turns(N, [{contender}...]): each contender N times, in turn. A contender is {name,
 # prepare => CODE, command => CODE that returns [COMMAND...], cwd, after => CODE}; CODE is called with
-# the number of the turn, from 0. Returns name => [what measured() gave...].
+# the number of the turn, from 0. Returns name => [what measured() gave...]. With beside => CODE, which
+# tells the processor time of somebody else so far, also {server}, what that one needed meanwhile.
 sub take_turns
 {
     my ($n, $contenders, %opt) = @_;
@@ -57,7 +58,10 @@ sub take_turns
             $c->{prepare}->($turn) if $c->{prepare};
             must('sync', '-f', test_root());
             my %how = ($c->{cwd} ? (cwd => $c->{cwd}) : (), $opt{tree} ? (tree => 1) : ());
-            my $one = measured(\%how, @{ $c->{command}->($turn) });
+            my @cmd    = @{ $c->{command}->($turn) };
+            my $before = $c->{beside} ? $c->{beside}->() : undef;
+            my $one    = measured(\%how, @cmd);
+            $one->{server} = $c->{beside}->() - $before if $c->{beside} && !$opt{tree};
             say_progress(sprintf '  %s: %.1f s', $c->{name}, $one->{wall}) if ($one->{wall} // 0) > 10;
             $c->{after}->($turn, $one) if $c->{after};
             push @{ $results{ $c->{name} } }, $one;

@@ -10,6 +10,8 @@ package BenchTools;
 #   push(FILE), get(NAME, TO)   the commands of one WAL segment, to be run in the data directory
 #   stored             bytes in the repository but for WAL
 #   places             folders that hold what a restore reads
+#   remove             the repository
+#   beside             CODE: processor time so far of the server that the repository lies on, or undef
 #
 # A kind of repository gives the options of both: see kind_posix(). To add one: a line in %kinds.
 
@@ -19,29 +21,38 @@ use File::Basename qw(dirname);
 use File::Find qw(find);
 use File::Path qw(make_path remove_tree);
 use BenchRun qw(must);
+use BenchS3;
 use Pgdr;
 use TestFile qw(spit files_below);
 use TestRun qw(temp_dir);
 use WalRepo qw(segment_plus);
 
-my %kinds = (posix => \&kind_posix, encrypted => \&kind_encrypted);
+my %kinds = (
+    posix        => \&kind_posix,
+    encrypted    => sub { return encrypted(kind_posix()) },
+    s3           => sub { return BenchS3::kind(0) },
+    's3-latency' => sub { return BenchS3::kind(1) });
 
-# pgdr => options of [repo main], pgbackrest => options of [global], reset => CODE(TOOL) empties it,
-# stored => CODE(TOOL), places => CODE(TOOL).
+# pgdr => options of [repo main], pgbackrest => options of [global], floor => [OUT, CA] of bench-floor,
+# reset => CODE(TOOL) empties it, remove => CODE(TOOL), stored => CODE(TOOL), places => CODE(TOOL),
+# beside => CODE.
 sub kind_posix
 {
     my $dir = temp_dir('repo');
     return {
         pgdr       => { url           => "$dir/pgdr" },
         pgbackrest => { 'repo1-path' => "$dir/pgbackrest" },
+        floor      => ["$dir/floor"],
         reset      => sub { remove_tree("$dir/$_[0]"); make_path("$dir/$_[0]") },
+        remove     => sub { remove_tree("$dir/$_[0]") },
         stored     => sub { return bytes_below("$dir/$_[0]") },
         places     => sub { return ("$dir/$_[0]") } };
 }
 
-sub kind_encrypted
+# The same kind with encryption.
+sub encrypted
 {
-    my $repo       = kind_posix();
+    my ($repo)     = @_;
     my $passphrase = 'correct horse battery staple';
     my $file       = temp_dir('passphrase') . '/passphrase';
     spit($file, "$passphrase\n");
@@ -73,6 +84,23 @@ sub contenders
     return (BenchTools::Pgdr->new($repo, $node), BenchTools::PgBackRest->new($repo, $node));
 }
 
+# The same and the floor, which has no encryption.
+sub contenders_and_floor
+{
+    my ($kind, $node) = @_;
+    my $repo = $kinds{$kind}->();
+    return (BenchTools::Pgdr->new($repo, $node), BenchTools::PgBackRest->new($repo, $node),
+        BenchTools::Floor->new($repo, $node));
+}
+
+# pgdr once more, encrypted, in a repository of its own.
+sub pgdr_encrypted
+{
+    my ($kind, $node) = @_;
+    my $repo = encrypted($kinds{$kind}->());
+    return BenchTools::Pgdr->new($repo, $node, 'pgdr-encrypted');
+}
+
 # Makes the repository one that has N segments before NAME, which is in it: more names of its object.
 sub fill_with_segments
 {
@@ -99,13 +127,15 @@ use BenchRun qw(must);
 
 sub new
 {
-    my ($class, $repo, $node) = @_;
-    my $pgdr = Pgdr->new(
-        node => $node, repo => $repo->{pgdr}{url}, global => { jobs => 2 }, repo_options => $repo->{pgdr});
-    return bless { repo => $repo, pgdr => $pgdr }, $class;
+    my ($class, $repo, $node, $name) = @_;
+    my %options = %{ $repo->{pgdr} };
+    $name //= 'pgdr';
+    $options{url} =~ s/pgdr$/$name/;
+    my $pgdr = Pgdr->new(node => $node, repo => $options{url}, global => { jobs => 2 }, repo_options => \%options);
+    return bless { repo => $repo, pgdr => $pgdr, name => $name }, $class;
 }
 
-sub name { return 'pgdr' }
+sub name { return $_[0]{name} }
 
 sub command
 {
@@ -116,7 +146,7 @@ sub command
 sub create
 {
     my ($self) = @_;
-    $self->{repo}{reset}->('pgdr');
+    $self->{repo}{reset}->($self->{name});
     must(@{ $self->command('init') });
     return;
 }
@@ -128,8 +158,10 @@ sub push           { return $_[0]->command('archive-push', $_[1]) }
 
 # As restore writes it into the restored cluster.
 sub get    { return $_[0]->command('--timeline-path=1', 'archive-get', $_[1], $_[2]) }
-sub stored { return $_[0]{repo}{stored}->('pgdr') }
-sub places { return $_[0]{repo}{places}->('pgdr') }
+sub stored { return $_[0]{repo}{stored}->($_[0]{name}) }
+sub places { return $_[0]{repo}{places}->($_[0]{name}) }
+sub remove { return $_[0]{repo}{remove}->($_[0]{name}) }
+sub beside { return $_[0]{repo}{beside} }
 
 package BenchTools::PgBackRest;
 
@@ -193,10 +225,12 @@ sub push    { return $_[0]->command('archive-push', $_[1]) }
 sub get     { return $_[0]->command('archive-get', $_[1], $_[2]) }
 sub stored  { return $_[0]{repo}{stored}->('pgbackrest') }
 sub places  { return $_[0]{repo}{places}->('pgbackrest') }
+sub remove  { return $_[0]{repo}{remove}->('pgbackrest') }
+sub beside  { return $_[0]{repo}{beside} }
 
 package BenchTools::Floor;
 
-# The floor takes part in the same turns; it has no repository, only a folder.
+# The floor takes part in the same turns; it has no repository, only a folder or a bucket.
 
 use strict;
 use warnings;
@@ -204,25 +238,27 @@ use BenchRun qw(tool);
 
 sub new
 {
-    my ($class, $node) = @_;
-    return bless { dir => TestRun::temp_dir('floor') . '/out', data => $node->data_dir }, $class;
+    my ($class, $repo, $node) = @_;
+    my ($out, @ca) = @{ $repo->{floor} };
+    return bless { repo => $repo, out => $out, ca => \@ca, data => $node->data_dir }, $class;
 }
 
 sub name    { return 'floor' }
-sub create  { return File::Path::remove_tree($_[0]{dir}) }
-sub backup  { return [tool('floor'), 'backup', $_[0]{data}, $_[0]{dir}] }
-sub restore { return [tool('floor'), 'restore', $_[0]{dir}, $_[1]] }
-sub stored  { return BenchTools::bytes_below($_[0]{dir}) }
-sub places  { return ($_[0]{dir}) }
+sub create  { return $_[0]{repo}{reset}->('floor') }
+sub backup  { my ($self) = @_; return [tool('floor'), 'backup', $self->{data}, $self->{out}, @{ $self->{ca} }] }
+sub restore { my ($self, $to) = @_; return [tool('floor'), 'restore', $self->{out}, $to, @{ $self->{ca} }] }
+sub stored  { return $_[0]{repo}{stored}->('floor') }
+sub places  { return $_[0]{repo}{places}->('floor') }
+sub remove  { return $_[0]{repo}{remove}->('floor') }
+sub beside  { return $_[0]{repo}{beside} }
 sub archive_script { return 'exit 0' }
 
 sub push
 {
     my ($self, $file) = @_;
-    File::Path::make_path($self->{dir});
-    return [tool('floor'), 'push', $file, "$self->{dir}/" . $file =~ s{.*/}{}r];
+    return [tool('floor'), 'push', $file, "$self->{out}/" . $file =~ s{.*/}{}r, @{ $self->{ca} }];
 }
 
-sub get { return [tool('floor'), 'get', "$_[0]{dir}/$_[1]", $_[2]] }
+sub get { my ($self, $name, $to) = @_; return [tool('floor'), 'get', "$self->{out}/$name", $to, @{ $self->{ca} }] }
 
 1;

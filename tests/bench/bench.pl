@@ -11,11 +11,13 @@ use Pgdr;
 
 $| = 1;
 my %cases = (
-    large     => \&BenchCases::large,
-    encrypted => \&BenchCases::encrypted,
-    small     => \&BenchCases::small,
-    wal       => \&BenchCases::wal,
-    growth    => \&BenchCases::growth);
+    large        => \&BenchCases::large,
+    encrypted    => \&BenchCases::encrypted,
+    small        => \&BenchCases::small,
+    wal          => \&BenchCases::wal,
+    s3           => \&BenchCases::s3,
+    's3-latency' => \&BenchCases::s3_latency,
+    growth       => \&BenchCases::growth);
 
 sub first_line
 {

@@ -9,6 +9,9 @@
  *     bench-floor get OUT FILE        and back
  *     bench-floor warm DIR...         reads all files, so that they are in the page cache
  *
+ * OUT is a folder (of push and get, a file in one), or https://HOST:PORT/BUCKET (and a name) with
+ * the authority's certificate as a further argument: see floor_place.h.
+ *
  * A pack is a row of records: a Record, its Parts with a path behind each, one zstd frame.
  */
 #include <errno.h>
@@ -21,8 +24,9 @@
 
 #include "lib/common/file.h"
 #include "lib/common/parallel.h"
+#include "tests/bench/floor_place.h"
 
-#define THREADS 2
+#define THREADS PLACE_THREADS
 #define LEVEL 1
 #define UNIT (128 * KIB)
 #define RANGE (64 * MIB)
@@ -30,8 +34,11 @@
 #define WRITE_SIZE MIB
 #define BATCH_FILES 256
 #define PIECE MIB /* of a segment */
-#define ALIGNMENT 4096
+#define ALIGNMENT PLACE_ALIGN
+#define LIST "floor.list"
+#define LIST_MAX (64 * MIB)
 #define SEGMENT_MAX GIB
+#define STORED_MAX (32 * MIB) /* of a segment fetched from a server */
 #define RECORD_MAGIC 0x464c4f52u
 
 typedef struct Record {
@@ -68,7 +75,7 @@ static Todo todo; /* nftw() hands its callback nothing */
 static bool is_left_out(const char *path)
 {
     return strncmp(path, "pg_wal/", 7) == 0 || strncmp(path, "postmaster.", 11) == 0 ||
-           strcmp(path, "floor.dirs") == 0;
+           strcmp(path, LIST) == 0;
 }
 
 static int visit(const char *full, const struct stat *st, int type, struct FTW *where)
@@ -110,25 +117,24 @@ static ErrCode todo_find(const char *from, Err *err)
 /* --- backup --- */
 
 typedef struct Packer {
-    const char *to;
     ZSTD_CCtx *zstd;
     uint8_t *pack, *raw;
     size_t used;
     unsigned thread, packs;
 } Packer;
 
+static void pack_name(unsigned thread, unsigned i, char out[32])
+{
+    snprintf(out, 32, "%u.%u", thread, i);
+}
+
 static ErrCode pack_write(Packer *p, Err *err)
 {
-    int fd AUTO(fd_closep) = -1;
+    char name[32];
     if (!p->used)
         return ERR_OK;
-    char *path AUTO(mem_freep) = mem_printf("%s/%u.%u", p->to, p->thread, p->packs++);
-    size_t len = align_up(p->used, ALIGNMENT);
-    memset(p->pack + p->used, 0, len - p->used);
-    if (file_open(path, O_WRONLY | O_CREAT | O_DIRECT, 0600, &fd, err) != ERR_OK)
-        TRY(file_open(path, O_WRONLY | O_CREAT, 0600, &fd, err));
-    TRY(file_write(fd, p->pack, len, path, err));
-    TRY(file_sync(fd, path, err));
+    pack_name(p->thread, p->packs++, name);
+    TRY(place_put(p->thread, name, p->pack, p->used, err));
     p->used = 0;
     return ERR_OK;
 }
@@ -207,32 +213,51 @@ static ErrCode pack_item(void *arg, unsigned thread, size_t i, Err *err)
     return item->path ? pack_range(p, item, err) : pack_batch(p, item, err);
 }
 
-/* The directories, for the empty ones. */
-static ErrCode dirs_write(const char *to, Err *err)
+static ErrCode pack_end(void *arg, unsigned thread, size_t i, Err *err)
+{
+    (void)thread;
+    return pack_write((Packer *)arg + i, err);
+}
+
+static void list_append(Buf *list, const char *name)
+{
+    buf_append(list, name, strlen(name) + 1);
+}
+
+/* The directories, for the empty ones; then, behind an empty name, the packs. */
+static ErrCode list_write(const Packer *packers, Err *err)
 {
     Buf text AUTO(buf_release) = {0};
-    char *path AUTO(mem_freep) = path_join(to, "floor.dirs");
+    char name[32];
     for (size_t i = 0; i < todo.dirs.n; i++)
-        buf_append(&text, todo.dirs.at[i], strlen(todo.dirs.at[i]) + 1);
-    return file_replace(path, text.data, text.len, 0600, err);
+        list_append(&text, todo.dirs.at[i]);
+    list_append(&text, "");
+    for (unsigned i = 0; i < THREADS; i++)
+        for (unsigned n = 0; n < packers[i].packs; n++) {
+            pack_name(i, n, name);
+            list_append(&text, name);
+        }
+    uint8_t *copy AUTO(mem_freep) = mem_aligned(ALIGNMENT, align_up(text.len, ALIGNMENT));
+    memcpy(copy, text.data, text.len);
+    return place_put(0, LIST, copy, text.len, err);
 }
 
 static ErrCode run_backup(char **args, Err *err)
 {
     Packer packers[THREADS];
     TRY(todo_find(args[0], err));
-    TRY(dir_make(args[1], 0700, err));
+    if (!args[2])
+        TRY(dir_make(args[1], 0700, err));
+    TRY(place_open(args[1], args[2], err));
     for (unsigned i = 0; i < THREADS; i++)
-        packers[i] = (Packer){.to = args[1],
-                              .zstd = ZSTD_createCCtx(),
+        packers[i] = (Packer){.zstd = ZSTD_createCCtx(),
                               .pack = mem_aligned(ALIGNMENT, PACK + ALIGNMENT),
                               .raw = mem_aligned(ALIGNMENT, UNIT),
                               .thread = i};
     TRY(parallel_run(THREADS, todo.items.n, pack_item, packers, err));
-    for (unsigned i = 0; i < THREADS; i++)
-        TRY(pack_write(&packers[i], err));
-    TRY(dirs_write(args[1], err));
-    return dir_sync(args[1], err);
+    TRY(parallel_run(THREADS, THREADS, pack_end, packers, err));
+    TRY(list_write(packers, err));
+    return place_finish(err);
 }
 
 /* --- restore --- */
@@ -247,7 +272,7 @@ typedef struct Unpacker {
 } Unpacker;
 
 typedef struct Restore {
-    const char *from, *to;
+    const char *to;
     StrList packs;
     Unpacker unpackers[THREADS];
 } Restore;
@@ -353,13 +378,8 @@ static ErrCode unpack(void *arg, unsigned thread, size_t i, Err *err)
 {
     Restore *r = arg;
     Unpacker *u = &r->unpackers[thread];
-    int fd AUTO(fd_closep) = -1;
     size_t len, at = 0, n = 1;
-    if (strcmp(r->packs.at[i], "floor.dirs") == 0)
-        return ERR_OK;
-    char *path AUTO(mem_freep) = path_join(r->from, r->packs.at[i]);
-    TRY(file_open(path, O_RDONLY, 0, &fd, err));
-    TRY(file_read_at(fd, u->pack, PACK + ALIGNMENT, 0, &len, path, err));
+    TRY(place_get(thread, r->packs.at[i], u->pack, PACK + ALIGNMENT, &len, err));
     while (n && at + sizeof(Record) <= len) {
         TRY(unpack_record(u, r->to, u->pack + at, &n, err));
         at += n;
@@ -367,15 +387,20 @@ static ErrCode unpack(void *arg, unsigned thread, size_t i, Err *err)
     return out_close(u, err);
 }
 
-static ErrCode dirs_make(const char *from, const char *to, Err *err)
+/* Makes the directories and learns the packs. */
+static ErrCode list_read(Restore *r, Err *err)
 {
-    Buf text AUTO(buf_release) = {0};
-    char *list AUTO(mem_freep) = path_join(from, "floor.dirs");
-    TRY(dir_make(to, 0700, err));
-    TRY(file_read_all(list, 64 * MIB, &text, err));
-    for (size_t at = 0; at < text.len; at += strlen((char *)text.data + at) + 1) {
-        char *dir AUTO(mem_freep) = path_join(to, (char *)text.data + at);
-        if (mkdir(dir, 0700) != 0)
+    bool packs = false;
+    size_t len;
+    uint8_t *text AUTO(mem_freep) = mem_new(LIST_MAX);
+    TRY(dir_make(r->to, 0700, err));
+    TRY(place_get(0, LIST, text, LIST_MAX, &len, err));
+    for (const char *p = (char *)text, *end = p + len; p < end; p += strlen(p) + 1) {
+        packs |= !*p;
+        char *dir AUTO(mem_freep) = path_join(r->to, p);
+        if (packs && *p)
+            vec_push(&r->packs, mem_strdup(p));
+        else if (*p && mkdir(dir, 0700) != 0)
             return err_errno(err, errno, "cannot create '%s'", dir);
     }
     return ERR_OK;
@@ -384,9 +409,9 @@ static ErrCode dirs_make(const char *from, const char *to, Err *err)
 static ErrCode run_restore(char **args, Err *err)
 {
     int fd AUTO(fd_closep) = -1;
-    Restore r = {.from = args[0], .to = args[1]};
-    TRY(dirs_make(r.from, r.to, err));
-    TRY(dir_list(r.from, &r.packs, err));
+    Restore r = {.to = args[1]};
+    TRY(place_open(args[0], args[2], err));
+    TRY(list_read(&r, err));
     for (unsigned i = 0; i < THREADS; i++)
         r.unpackers[i] = (Unpacker){.zstd = ZSTD_createDCtx(),
                                     .pack = mem_aligned(ALIGNMENT, PACK + ALIGNMENT),
@@ -421,6 +446,26 @@ static ErrCode squeeze(void *arg, unsigned thread, size_t i, Err *err)
     return ERR_OK;
 }
 
+/* "https://host/bucket/name" into both; the caller frees. */
+static char *split_url(const char *url, char **ret_name)
+{
+    const char *slash = strrchr(url, '/');
+    *ret_name = mem_strdup(slash + 1);
+    return mem_strndup(url, (size_t)(slash - url));
+}
+
+static ErrCode push_at_once(Segment *s, size_t n, const char *url, const char *ca_file, Err *err)
+{
+    size_t len = 0;
+    char *name AUTO(mem_freep) = NULL, *bucket AUTO(mem_freep) = split_url(url, &name);
+    for (size_t i = 0; i < n; i++) {
+        memmove(s->frames + len, s->frames + i * s->bound, s->stored[i]);
+        len += s->stored[i];
+    }
+    TRY(place_open(bucket, ca_file, err));
+    return place_put(0, name, s->frames, len, err);
+}
+
 static ErrCode run_push(char **args, Err *err)
 {
     static Segment s;
@@ -435,6 +480,8 @@ static ErrCode run_push(char **args, Err *err)
     for (unsigned i = 0; i < THREADS; i++)
         s.zstd[i] = ZSTD_createCCtx();
     TRY(parallel_run(THREADS, n, squeeze, &s, err));
+    if (args[2])
+        return push_at_once(&s, n, args[1], args[2], err);
     TRY(file_open(args[1], O_WRONLY | O_CREAT | O_EXCL, 0600, &fd, err));
     for (size_t i = 0; i < n; i++)
         TRY(file_write(fd, s.frames + i * s.bound, s.stored[i], args[1], err));
@@ -454,12 +501,21 @@ static ErrCode expand(void *arg, unsigned thread, size_t i, Err *err)
     return file_write_at(s->fd, out, n, i * PIECE, s->to, err);
 }
 
+static ErrCode get_stored(char **args, Buf *ret, Err *err)
+{
+    if (!args[2])
+        return file_read_all(args[0], SEGMENT_MAX, ret, err);
+    char *name AUTO(mem_freep) = NULL, *bucket AUTO(mem_freep) = split_url(args[0], &name);
+    TRY(place_open(bucket, args[2], err));
+    return place_get(0, name, buf_reserve(ret, STORED_MAX), STORED_MAX, &ret->len, err);
+}
+
 static ErrCode run_get(char **args, Err *err)
 {
     static Segment s;
     Buf stored = {0};
     size_t n = 0;
-    TRY(file_read_all(args[0], SEGMENT_MAX, &stored, err));
+    TRY(get_stored(args, &stored, err));
     s = (Segment){.frames = stored.data, .raw = mem_new(THREADS * PIECE), .to = args[1]};
     for (size_t at = 0; at < stored.len && n + 1 < ARRAY_LEN(s.stored); n++) {
         size_t len = ZSTD_findFrameCompressedSize(stored.data + at, stored.len - at);
@@ -511,13 +567,13 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
         if (argc < 3 || strcmp(argv[1], commands[i].name) != 0)
             continue;
-        if (argc != 4 && commands[i].run != run_warm)
+        if (argc != 4 && argc != 5 && commands[i].run != run_warm)
             break;
         if (commands[i].run(argv + 2, &err) == ERR_OK)
             return 0;
         fprintf(stderr, "bench-floor: %s\n", err.message);
         return 1;
     }
-    fprintf(stderr, "usage: bench-floor backup|restore|push|get FROM TO, or warm DIR...\n");
+    fprintf(stderr, "usage: bench-floor backup|restore|push|get FROM TO [CA], or warm DIR...\n");
     return 2;
 }

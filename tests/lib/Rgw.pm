@@ -8,7 +8,7 @@ use strict;
 use warnings;
 use Carp qw(croak);
 use Test::More ();
-use TestFile qw(spit);
+use TestFile qw(slurp spit);
 use TestRun qw(test_root run);
 
 my $script = __FILE__ =~ s{[^/]+$}{rgw}r;
@@ -45,11 +45,18 @@ sub command
     return $result->{out};
 }
 
-# bucket(NAME[, USER]): makes one; its name.
+# Its processes: the gateway, the monitor and the OSD.
+sub pids
+{
+    my ($self) = @_;
+    return map { slurp("$self->{dir}/pid.$_") } qw(gateway mon osd);
+}
+
+# bucket(NAME[, USER[, ACL]]): makes one; its name.
 sub bucket
 {
-    my ($self, $name, @user) = @_;
-    $self->command('bucket', $name, @user);
+    my ($self, $name, @more) = @_;
+    $self->command('bucket', $name, @more);
     return $name;
 }
 
