@@ -302,6 +302,35 @@ static void forged_envelopes(void **state)
     }
 }
 
+/* Offset and length that are right together, modulo 2^64, and lie outside. */
+static void tables_out_of_place(void **state)
+{
+    (void)state;
+    Repo *repo AUTO(repo_closep) = mem_repo_new(CIPHER_NONE);
+    Buf o AUTO(buf_release) = {0}, text AUTO(buf_release) = {0}, table AUTO(buf_release) = {0};
+    put(repo, "abc", 3, &o);
+    const uint64_t lens[] = {0,
+                             7,
+                             o.len - FOOTER - HEADER + 1,
+                             o.len - FOOTER,
+                             o.len,
+                             o.len + 1000,
+                             (64 << 20) + 1,
+                             UINT32_MAX};
+    for (size_t i = 0; i < ARRAY_LEN(lens); i++) {
+        ObjectInfo info;
+        uint8_t *bytes AUTO(mem_freep) = mem_new(o.len);
+        memcpy(bytes, o.data, o.len);
+        set_u64(bytes + o.len + F + 64, o.len - FOOTER - lens[i]);
+        set_u32(bytes + o.len + F + 72, (uint32_t)lens[i]);
+        mem_mend(bytes, o.len);
+        mem_put(repo, NAME, bytes, o.len);
+        expect_err(ERR_DAMAGED, "the footer contradicts the object's size", get(repo, &text, err));
+        expect_err(ERR_DAMAGED, "the footer contradicts the object's size",
+                   repo_get_table(repo, NAME, KIND_TRASH, &info, &table, err));
+    }
+}
+
 /* A key that the repository does not have is named as such, and is no damage. */
 static void another_repository(void **state)
 {
@@ -536,6 +565,7 @@ int main(void)
         cmocka_unit_test(a_document_made_again),
         cmocka_unit_test(every_bit_counts),
         cmocka_unit_test(forged_envelopes),
+        cmocka_unit_test(tables_out_of_place),
         cmocka_unit_test(another_repository),
         cmocka_unit_test(a_sealed_object_under_another_name),
         cmocka_unit_test(sealed_units_in_another_order),
