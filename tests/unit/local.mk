@@ -17,7 +17,8 @@ UNIT_TESTS = \
 	$(REPO_TESTS)
 
 REPO_TESTS = \
-	tests/unit/test_repo_object
+	tests/unit/test_repo_object \
+	tests/unit/test_repo_pack
 
 check_PROGRAMS += $(UNIT_TESTS)
 TESTS += $(UNIT_TESTS)
@@ -64,6 +65,10 @@ REPO_TEST_LDADD = tests/unit/libmem.a $(REPO_LIBS) $(STORAGE_LIBS) $(PG_LIBS) $(
 tests_unit_test_repo_object_SOURCES = tests/unit/test_repo_object.c tests/unit/unit.h
 tests_unit_test_repo_object_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_repo_object_LDADD = $(REPO_TEST_LDADD)
+
+tests_unit_test_repo_pack_SOURCES = tests/unit/test_repo_pack.c tests/unit/unit.h
+tests_unit_test_repo_pack_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_repo_pack_LDADD = $(REPO_TEST_LDADD)
 
 # --- lib/pg ---
 
