@@ -18,7 +18,8 @@ UNIT_TESTS = \
 
 REPO_TESTS = \
 	tests/unit/test_repo_object \
-	tests/unit/test_repo_pack
+	tests/unit/test_repo_pack \
+	tests/unit/test_repo_file_map
 
 check_PROGRAMS += $(UNIT_TESTS)
 TESTS += $(UNIT_TESTS)
@@ -69,6 +70,10 @@ tests_unit_test_repo_object_LDADD = $(REPO_TEST_LDADD)
 tests_unit_test_repo_pack_SOURCES = tests/unit/test_repo_pack.c tests/unit/unit.h
 tests_unit_test_repo_pack_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_repo_pack_LDADD = $(REPO_TEST_LDADD)
+
+tests_unit_test_repo_file_map_SOURCES = tests/unit/test_repo_file_map.c tests/unit/unit.h
+tests_unit_test_repo_file_map_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_repo_file_map_LDADD = $(REPO_TEST_LDADD)
 
 # --- lib/pg ---
 
