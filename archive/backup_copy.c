@@ -12,7 +12,8 @@
 
 #define READ_SIZE (1 * MIB)
 #define UNIT_RAW (128 * KIB)
-#define RANGE_RAW (64 * MIB) /* of one file, for one worker */
+#define BATCH_NAMES (1 * MIB) /* of the paths of files that share a unit: they go into its pack */
+#define RANGE_RAW (64 * MIB)  /* of one file, for one worker */
 #define IO_ALIGN 4096
 
 /* Pages of a file where they ended up; `pack` is NO_PACK for zeros. */
@@ -154,10 +155,11 @@ static ErrCode copy_worker_upload(CopyWorker *w, Err *err)
     return workers_put(w->copy->uploads, u, err);
 }
 
-/* Makes sure that w->pack has room for a unit. */
-static ErrCode copy_worker_pack(CopyWorker *w, size_t raw_len, Err *err)
+/* Makes sure that w->pack has room for a unit; the numbers are those of pack_writer_fits(). */
+static ErrCode copy_worker_pack(CopyWorker *w, size_t raw_len, size_t entries, size_t path_bytes,
+                                Err *err)
 {
-    if (w->pack && !pack_writer_fits(w->pack, raw_len))
+    if (w->pack && !pack_writer_fits(w->pack, raw_len, entries, path_bytes))
         TRY(copy_worker_upload(w, err));
     if (!w->pack)
         w->pack = pack_take(w->copy);
@@ -196,7 +198,7 @@ static ErrCode add_unit(CopyWorker *w, const char *path, uint64_t first, const u
                        .data = data,
                        .len = len};
     uint64_t slot;
-    TRY(copy_worker_pack(w, len, err));
+    TRY(copy_worker_pack(w, len, pages.n, strlen(path), err));
     TRY(pack_writer_add_pages(w->pack, w->compressor, &pages, &slot, err));
     run_push(r,
              (CopiedRun){
@@ -378,9 +380,12 @@ static ErrCode small_read(CopyWorker *w, BackupFile *f, uint8_t *to, size_t room
 static ErrCode small_put(CopyWorker *w, BackupFile **files, size_t n, size_t len, Err *err)
 {
     uint32_t unit;
+    size_t path_bytes = 0;
     if (!n)
         return ERR_OK;
-    TRY(copy_worker_pack(w, len, err));
+    for (size_t i = 0; i < n; i++)
+        path_bytes += strlen(files[i]->path);
+    TRY(copy_worker_pack(w, len, n, path_bytes, err));
     TRY(pack_writer_add_small(w->pack, w->compressor, w->items.at, n, w->small, len, &unit, err));
     for (size_t i = 0; i < n; i++) {
         files[i]->place = PLACE_SMALL;
@@ -507,7 +512,7 @@ static ErrCode put_batch(Workers *pool, BackupFile *files, size_t n, Err *err)
 
 static ErrCode put_all(Workers *pool, BackupFiles *files, Err *err)
 {
-    size_t begin = 0, raw = 0;
+    size_t begin = 0, raw = 0, names = 0;
     for (size_t i = 0; i < files->files.n; i++) {
         BackupFile *f = &files->files.at[i];
         if (f->kind != FILE_REGULAR || f->dropped)
@@ -516,12 +521,13 @@ static ErrCode put_all(Workers *pool, BackupFiles *files, Err *err)
             TRY(put_large(pool, f, err));
             continue;
         }
-        if (raw + f->size > UNIT_RAW) {
+        if (raw + f->size > UNIT_RAW || names > BATCH_NAMES) {
             TRY(put_batch(pool, &files->files.at[begin], i - begin, err));
             begin = i;
-            raw = 0;
+            raw = names = 0;
         }
         raw += f->size;
+        names += f->size ? strlen(f->path) : 0;
     }
     if (begin < files->files.n)
         TRY(put_batch(pool, &files->files.at[begin], files->files.n - begin, err));

@@ -265,7 +265,7 @@ class Bytes:
             byte = self.u8()
             value |= (byte & 127) << 7 * i
             if byte < 128:
-                if value > MASK:
+                if value > MASK or (i and not byte):
                     break
                 return value
         raise Damaged(f"{self.what}: a number is too long")

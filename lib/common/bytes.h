@@ -110,7 +110,8 @@ static inline uint64_t cursor_u64(Cursor *c)
     return p ? get_u64(p) : 0;
 }
 
-/* LEB128, at most 10 bytes; an overlong or overflowing encoding is bad. */
+/* LEB128, at most 10 bytes; an overflowing encoding is bad, and one that is not the shortest: every
+ * number has one form. */
 static inline uint64_t cursor_varint(Cursor *c)
 {
     uint64_t v = 0;
@@ -118,7 +119,7 @@ static inline uint64_t cursor_varint(Cursor *c)
         uint8_t b = cursor_u8(c);
         if (c->bad)
             return 0;
-        if (shift == 63 && b > 1)
+        if ((shift == 63 && b > 1) || (shift && b == 0))
             break;
         v |= (uint64_t)(b & 0x7f) << shift;
         if (!(b & 0x80))

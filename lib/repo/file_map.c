@@ -121,15 +121,14 @@ static bool decode_head(Cursor *c, FileMap *m)
 /* Fills m->sources; the first slots go to `ends` (index 0 is for zero pages). */
 static bool decode_sources(Cursor *c, FileMap *m, uint64_t n, uint64_t *ends)
 {
-    int64_t pack = 0;
-    uint64_t slot = 0;
+    uint64_t pack = 0, slot = 0; /* differences wrap */
     vec_reserve(&m->sources, n);
     ends[0] = 0;
     for (uint64_t i = 0; i < n; i++) {
         uint64_t backup = cursor_varint(c);
-        pack += cursor_zigzag(c);
+        pack += (uint64_t)cursor_zigzag(c);
         slot += (uint64_t)cursor_zigzag(c);
-        if (c->bad || backup > UINT32_MAX || pack < 0 || pack > UINT32_MAX)
+        if (c->bad || backup > UINT32_MAX || pack > UINT32_MAX)
             return false;
         vec_push(&m->sources, (MapSource){.backup = (uint32_t)backup, .pack = (uint32_t)pack});
         ends[i + 1] = slot;
@@ -139,11 +138,11 @@ static bool decode_sources(Cursor *c, FileMap *m, uint64_t n, uint64_t *ends)
 
 static bool decode_runs(Cursor *c, FileMap *m, uint64_t n, uint64_t *ends)
 {
-    int64_t source = 0;
+    uint64_t source = 0;
     vec_reserve(&m->runs, n);
     for (uint64_t i = 0; i < n; i++) {
-        source += cursor_zigzag(c);
-        if (c->bad || source < 0 || (uint64_t)source > m->sources.n)
+        source += (uint64_t)cursor_zigzag(c);
+        if (c->bad || source > m->sources.n)
             return false;
         vec_push(&m->runs, (MapRun){.source = (uint32_t)source});
     }

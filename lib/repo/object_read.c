@@ -32,9 +32,10 @@ static ErrCode footer_validate(const ObjectFooter *f, uint64_t size, Err *err)
     if (crc32c(0, f, offsetof(ObjectFooter, crc)) != f->crc)
         return err_set(err, ERR_DAMAGED, "the footer's checksum does not fit");
     TRY(version_check(f->version, f->incompat, err));
+    /* Without sums of what the footer says: they could wrap. */
     if (f->zero != 0 || f->cipher > CIPHER_AES_256_GCM || f->table_len < FRAME_PREFIX_LEN ||
-        f->table_len > TABLE_MAX || f->table_off < sizeof(ObjectHeader) ||
-        f->table_off + f->table_len + sizeof(*f) != size)
+        f->table_len > TABLE_MAX || size < sizeof(ObjectHeader) + f->table_len + sizeof(*f) ||
+        f->table_off != size - sizeof(*f) - f->table_len)
         return err_set(err, ERR_DAMAGED, "the footer contradicts the object's size");
     return ERR_OK;
 }

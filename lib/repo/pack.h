@@ -41,8 +41,9 @@ DEFINE_FREEP(PackWriter, pack_writer_free)
 void pack_writer_begin(PackWriter *w, const RepoKey *key, const char *backup_id, PackId id);
 bool pack_writer_empty(const PackWriter *w);
 uint32_t pack_writer_number(const PackWriter *w);
-/* Whether a unit of `raw_len` bytes still fits below PACK_STORED_MAX. */
-bool pack_writer_fits(const PackWriter *w, size_t raw_len);
+/* Whether a unit still fits below PACK_STORED_MAX, with what it adds to the table: `entries` pages
+ * or small files, whose paths have `path_bytes` in all. */
+bool pack_writer_fits(const PackWriter *w, size_t raw_len, size_t entries, size_t path_bytes);
 
 /* Pages of one file for one unit. */
 typedef struct PackPages {

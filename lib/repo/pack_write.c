@@ -5,8 +5,11 @@
 #include "lib/common/bytes.h"
 #include "lib/repo/pack.h"
 
-/* Of PACK_STORED_MAX, kept free for a table that grows between two looks at its size. */
+/* Of PACK_STORED_MAX, kept free for what surrounds the sections and for open runs. */
 #define PACK_RESERVE (64 * KIB)
+/* The most that a page or a small file adds to a table besides its path: a hash, the longest run.
+ */
+#define ENTRY_MAX 32
 
 struct PackWriter {
     ObjectWriter *object;
@@ -103,10 +106,11 @@ uint32_t pack_writer_number(const PackWriter *w)
     return w->id.number;
 }
 
-bool pack_writer_fits(const PackWriter *w, size_t raw_len)
+bool pack_writer_fits(const PackWriter *w, size_t raw_len, size_t entries, size_t path_bytes)
 {
     size_t table = w->slots_rle.len + w->owner.len + w->hashes.len + w->small_hashes.len +
-                   w->file_bytes + object_writer_units(w->object) * 5;
+                   w->file_bytes + object_writer_units(w->object) * 5 + entries * ENTRY_MAX +
+                   path_bytes;
     return object_writer_len(w->object) + compress_bound(raw_len) + table + PACK_RESERVE <=
            PACK_STORED_MAX;
 }

@@ -6,7 +6,7 @@ check_PROGRAMS += $(FUZZ_TESTS)
 TESTS += $(FUZZ_TESTS)
 FUZZ_MAIN = tests/fuzz/fuzz.c tests/fuzz/fuzz.h
 
-FUZZ_MEDIUM = tests/fuzz/medium.c tests/fuzz/medium.h
+FUZZ_MEDIUM = tests/fuzz/medium.c tests/fuzz/medium.h tests/unit/mem_repo.c tests/unit/mem_repo.h
 
 tests_fuzz_fuzz_repo_SOURCES = $(FUZZ_MAIN) $(FUZZ_MEDIUM) tests/fuzz/targets_repo.c
 tests_fuzz_fuzz_repo_LDADD = $(REPO_LIBS) $(PG_LIBS) $(STORAGE_LIBS) $(COMMON_LIBS)

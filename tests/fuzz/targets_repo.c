@@ -104,8 +104,8 @@ static bool envelope_run_as(Repo *repo, const uint8_t *data, size_t len)
     PackTable *whole AUTO(pack_table_freep) = NULL, *end AUTO(pack_table_freep) = NULL;
     PackId id = {'d', 0};
     char *pack AUTO(mem_freep) = pack_name(ID, id), kind[KIND_LEN + 1];
-    medium_put(repo, "trash/s", data, len);
-    medium_put(repo, pack, data, len);
+    mem_put(repo, "trash/s", data, len);
+    mem_put(repo, pack, data, len);
     bool good = document_get(repo, "trash/s", KIND_TRASH, MIB, &text, NULL, &why) == ERR_OK;
     FUZZ_CHECK(text.len <= MIB + UNIT_RAW_MAX);
     good |= repo_get_table(repo, "trash/s", KIND_TRASH, &info, &table, &why) == ERR_OK;
@@ -127,7 +127,7 @@ static bool mended_envelope_run(const uint8_t *data, size_t len)
     uint8_t *copy AUTO(mem_freep) = NULL;
     copy = mem_new(len + 1);
     memcpy(copy, data, len);
-    medium_mend(copy, len);
+    mem_mend(copy, len);
     return envelope_run(copy, len);
 }
 
@@ -580,7 +580,7 @@ static bool trash_run(const uint8_t *data, size_t len)
     static Repo *repo;
     TrashList l AUTO(trash_list_release) = {0};
     if (!repo)
-        repo = medium_new(CIPHER_NONE);
+        repo = mem_repo_new(CIPHER_NONE);
     put_text(repo, "trash/x", KIND_TRASH, data, len, NULL);
     if (trash_read(repo, INT64_MIN, &l, &why) != ERR_OK)
         return false;
@@ -621,7 +621,7 @@ static bool key_run(const uint8_t *data, size_t len)
     json_t *wrap AUTO(json_decrefp) = NULL;
     RepoKey *key AUTO(repo_key_freep) = NULL;
     WrapMethod method;
-    KeyRing *ring AUTO(keyring_freep) = keyring_new(&medium_secret);
+    KeyRing *ring AUTO(keyring_freep) = keyring_new(&mem_secret);
     if (json_parse_object(data, len, &wrap, &why) != ERR_OK)
         return false;
     if (wrap_method(wrap, &method, &why) == ERR_OK)
@@ -649,7 +649,7 @@ static bool key_object_run(const uint8_t *data, size_t len)
     uint8_t *copy AUTO(mem_freep) = mem_new(len + 1);
     RepoSpec spec = {.name = "main", .cluster = "c", .cipher = CIPHER_NONE};
     memcpy(copy, data, len);
-    medium_mend(copy, len);
+    mem_mend(copy, len);
     FUZZ_OK(storage_put_bytes(mem, KEY_OBJECT, copy, len, STORAGE_CREATE, err));
     return repo_open(mem, &spec, &repo, &why) == ERR_OK;
 }

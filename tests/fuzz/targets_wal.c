@@ -45,7 +45,7 @@ static bool wal_read_back(const void *object, size_t len)
     wal_specimen(&bytes, &found);
     wal_store_init(&store, medium_plain(), SYSTEM, SEG_SIZE);
     char *name AUTO(mem_freep) = wal_object_name(&store, found.file, found.digest);
-    medium_put(medium_plain(), name, object, len);
+    mem_put(medium_plain(), name, object, len);
     if (wal_read_table(&store, &found, &meta, &table, &why) == ERR_OK)
         FUZZ_CHECK(meta.valid <= meta.size && strcmp(meta.file, found.file) == 0);
     if (wal_read(&store, &found, &data, &meta, NULL, &why) != ERR_OK)
@@ -66,7 +66,7 @@ static bool wal_object_run(const uint8_t *data, size_t len)
 {
     uint8_t *copy AUTO(mem_freep) = mem_new(len + 1);
     memcpy(copy, data, len);
-    medium_mend(copy, len);
+    mem_mend(copy, len);
     return wal_read_back(copy, len);
 }
 

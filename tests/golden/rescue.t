@@ -113,6 +113,18 @@ fresh()
 # --- its own functions, against what the page says and what the library says ---
 
 ok(rescue.crc32c(b"123456789") == 0xE3069283, "CRC-32C")
+
+
+def number(text):
+    """What a varint is, or that it is damaged."""
+    try:
+        return rescue.Bytes(bytes.fromhex(text), "x").varint()
+    except rescue.Damaged:
+        return None
+
+
+got = [number(t) for t in ("00", "7f", "8001", "ffffffffffffffffff01", "8000", "ff00", "808000")]
+ok(got == [0, 127, 128, 2**64 - 1, None, None, None], "numbers have one form", got)
 noise = bytes(n * 7919 % 251 for n in range(10000))
 key = bytes(n * 31 % 256 for n in range(192))
 if rescue.fast_xxh3 is not rescue.xxh3:

@@ -13,7 +13,13 @@ UNIT_TESTS = \
 	tests/unit/test_pg_segment \
 	tests/unit/test_pg_wal \
 	tests/unit/test_procid \
-	tests/unit/test_keys
+	tests/unit/test_keys \
+	$(REPO_TESTS)
+
+REPO_TESTS = \
+	tests/unit/test_repo_object \
+	tests/unit/test_repo_pack \
+	tests/unit/test_repo_file_map
 
 check_PROGRAMS += $(UNIT_TESTS)
 TESTS += $(UNIT_TESTS)
@@ -46,7 +52,28 @@ tests_unit_test_catalog_backups_LDADD = catalog/libcatalog.a $(REPO_LIBS) $(STOR
 
 tests_unit_test_keys_SOURCES = tests/unit/test_keys.c tests/unit/unit.h
 tests_unit_test_keys_CFLAGS = $(UNIT_CFLAGS)
-tests_unit_test_keys_LDADD = $(REPO_LIBS) $(STORAGE_LIBS) $(PG_LIBS) $(COMMON_LIBS) $(LIBPQ_LIBS) $(CMOCKA_LIBS)
+tests_unit_test_keys_LDADD = $(REPO_TEST_LDADD)
+
+# --- lib/repo ---
+
+# Repositories in memory, and what is in them.
+check_LIBRARIES += tests/unit/libmem.a
+tests_unit_libmem_a_SOURCES = tests/unit/mem_repo.c tests/unit/mem_repo.h \
+	tests/unit/mem_backup.c tests/unit/mem_backup.h
+REPO_TEST_LDADD = tests/unit/libmem.a $(REPO_LIBS) $(STORAGE_LIBS) $(PG_LIBS) $(COMMON_LIBS) \
+	$(LIBPQ_LIBS) $(CMOCKA_LIBS)
+
+tests_unit_test_repo_object_SOURCES = tests/unit/test_repo_object.c tests/unit/unit.h
+tests_unit_test_repo_object_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_repo_object_LDADD = $(REPO_TEST_LDADD)
+
+tests_unit_test_repo_pack_SOURCES = tests/unit/test_repo_pack.c tests/unit/unit.h
+tests_unit_test_repo_pack_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_repo_pack_LDADD = $(REPO_TEST_LDADD)
+
+tests_unit_test_repo_file_map_SOURCES = tests/unit/test_repo_file_map.c tests/unit/unit.h
+tests_unit_test_repo_file_map_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_repo_file_map_LDADD = $(REPO_TEST_LDADD)
 
 # --- lib/pg ---
 

@@ -91,6 +91,31 @@ static void varints(void **state)
     assert_true(long_one.bad && large.bad);
 }
 
+/* Every number has one form, so that what is read is what would be written. */
+static void varints_have_one_form(void **state)
+{
+    static const struct {
+        uint8_t bytes[10];
+        size_t len;
+    } overlong[] = {
+        {{0x80, 0x00}, 2},
+        {{0xff, 0x00}, 2},
+        {{0x80, 0x80, 0x00}, 3},
+        {{0x81, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x00}, 10},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(overlong); i++) {
+        Cursor c = cursor_of(overlong[i].bytes, overlong[i].len);
+        assert_int_equal(cursor_varint(&c), 0);
+        assert_true(c.bad);
+    }
+    static const uint8_t shortest[] = {0x80, 0x01, 0x00};
+    Cursor c = cursor_of(shortest, sizeof(shortest));
+    assert_int_equal(cursor_varint(&c), 128);
+    assert_int_equal(cursor_varint(&c), 0);
+    assert_false(c.bad || cursor_left(&c));
+}
+
 static void reads_beyond_the_end(void **state)
 {
     static const uint8_t bytes[] = {1, 2, 3};
@@ -179,11 +204,17 @@ static void times(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(digests),      cmocka_unit_test(scrypt),
-        cmocka_unit_test(seals),        cmocka_unit_test(varints),
-        cmocka_unit_test(hexadecimal),  cmocka_unit_test(reads_beyond_the_end),
-        cmocka_unit_test(utf8),         cmocka_unit_test(base64),
-        cmocka_unit_test(json_members), cmocka_unit_test(times),
+        cmocka_unit_test(digests),
+        cmocka_unit_test(scrypt),
+        cmocka_unit_test(seals),
+        cmocka_unit_test(varints),
+        cmocka_unit_test(hexadecimal),
+        cmocka_unit_test(reads_beyond_the_end),
+        cmocka_unit_test(utf8),
+        cmocka_unit_test(base64),
+        cmocka_unit_test(json_members),
+        cmocka_unit_test(times),
+        cmocka_unit_test(varints_have_one_form),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
