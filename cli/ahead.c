@@ -1,5 +1,6 @@
 #include "cli/ahead.h"
 
+#include <signal.h>
 #include <string.h>
 
 #include "catalog/wal_publish.h"
@@ -19,8 +20,9 @@ static void note(Cli *cli, char *prefix, bool fetch)
 }
 
 /* What cannot be opened is tried again, and told, when it is needed. */
-static void open_all(Cli *cli)
+static void *open_all(void *arg)
 {
+    Cli *cli = arg;
     for (size_t i = 0; i < opt_repos(cli); i++) {
         Storage *s = NULL;
         Err ignored = {0};
@@ -29,6 +31,32 @@ static void open_all(Cli *cli)
             s = NULL;
         vec_push(&cli->opened, s);
     }
+    return NULL;
+}
+
+/* Loading the library that speaks to a server takes as long as compressing a third of a segment: it
+ * is done beside whatever the command does first. */
+static void open_all_beside(Cli *cli)
+{
+    sigset_t all, old;
+    bool any = false;
+    for (size_t i = 0; i < opt_repos(cli) && !any; i++)
+        any = cli_is_s3(opt_repo_text(cli, i, OPT_URL));
+    if (!any)
+        return;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old); /* signals are for the main thread */
+    cli->opening = pthread_create(&cli->opener, NULL, open_all, cli) == 0;
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (!cli->opening)
+        open_all(cli);
+}
+
+static void wait_until_opened(Cli *cli)
+{
+    if (cli->opening)
+        pthread_join(cli->opener, NULL);
+    cli->opening = false;
 }
 
 void cli_look_ahead(Cli *cli, const char *data_dir, const char *file)
@@ -50,16 +78,18 @@ void cli_look_ahead(Cli *cli, const char *data_dir, const char *file)
         note(cli, wal_find_prefix(&store, file), true);
     if (get && name.kind == WAL_NAME_HISTORY)
         note(cli, wal_histories_prefix(&store), false);
-    open_all(cli);
+    open_all_beside(cli);
 }
 
 Storage *cli_take_opened(Cli *cli, size_t i)
 {
+    wait_until_opened(cli);
     return i < cli->opened.n ? steal_ptr(&cli->opened.at[i]) : NULL;
 }
 
 void cli_end_ahead(Cli *cli)
 {
+    wait_until_opened(cli);
     for (size_t i = 0; i < cli->opened.n; i++)
         storage_free(cli->opened.at[i]);
     vec_release(&cli->opened);

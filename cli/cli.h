@@ -16,6 +16,8 @@
  * log_info(). One whose purpose is to show something prints it with out_text().
  */
 
+#include <pthread.h>
+
 #include "cli/findings.h"
 #include "cli/output.h"
 #include "cli/settings.h"
@@ -42,6 +44,8 @@ typedef struct Cli {
     VEC(CliHint) ahead;
     /* One a repository, or NULL; cli_end_ahead() frees those that nobody took. */
     VEC(struct Storage *) opened;
+    pthread_t opener; /* fills it, while `opening` */
+    bool opening;
 } Cli;
 
 /* Every command of the table. */
