@@ -19,7 +19,8 @@ UNIT_TESTS = \
 REPO_TESTS = \
 	tests/unit/test_repo_object \
 	tests/unit/test_repo_pack \
-	tests/unit/test_repo_file_map
+	tests/unit/test_repo_file_map \
+	tests/unit/test_repo_page_reader
 
 check_PROGRAMS += $(UNIT_TESTS)
 TESTS += $(UNIT_TESTS)
@@ -74,6 +75,10 @@ tests_unit_test_repo_pack_LDADD = $(REPO_TEST_LDADD)
 tests_unit_test_repo_file_map_SOURCES = tests/unit/test_repo_file_map.c tests/unit/unit.h
 tests_unit_test_repo_file_map_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_repo_file_map_LDADD = $(REPO_TEST_LDADD)
+
+tests_unit_test_repo_page_reader_SOURCES = tests/unit/test_repo_page_reader.c tests/unit/unit.h
+tests_unit_test_repo_page_reader_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_repo_page_reader_LDADD = $(REPO_TEST_LDADD)
 
 # --- lib/pg ---
 
