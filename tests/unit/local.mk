@@ -20,7 +20,8 @@ REPO_TESTS = \
 	tests/unit/test_repo_object \
 	tests/unit/test_repo_pack \
 	tests/unit/test_repo_file_map \
-	tests/unit/test_repo_page_reader
+	tests/unit/test_repo_page_reader \
+	tests/unit/test_repo_manifest
 
 check_PROGRAMS += $(UNIT_TESTS)
 TESTS += $(UNIT_TESTS)
@@ -79,6 +80,10 @@ tests_unit_test_repo_file_map_LDADD = $(REPO_TEST_LDADD)
 tests_unit_test_repo_page_reader_SOURCES = tests/unit/test_repo_page_reader.c tests/unit/unit.h
 tests_unit_test_repo_page_reader_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_repo_page_reader_LDADD = $(REPO_TEST_LDADD)
+
+tests_unit_test_repo_manifest_SOURCES = tests/unit/test_repo_manifest.c tests/unit/unit.h
+tests_unit_test_repo_manifest_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_repo_manifest_LDADD = $(REPO_TEST_LDADD)
 
 # --- lib/pg ---
 
