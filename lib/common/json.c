@@ -32,6 +32,21 @@ ErrCode json_get_text(const json_t *obj, const char *key, const char **ret, Err 
     return ERR_OK;
 }
 
+ErrCode json_get_u64_text(const json_t *obj, const char *key, uint64_t *ret, Err *err)
+{
+    const char *text;
+    uint64_t v = 0;
+    TRY(json_get_text(obj, key, &text, err));
+    bool good = *text != '\0';
+    for (const char *p = text; *p && good; p++)
+        good = *p >= '0' && *p <= '9' && !__builtin_mul_overflow(v, 10, &v) &&
+               !__builtin_add_overflow(v, (uint64_t)(*p - '0'), &v);
+    if (!good)
+        return err_set(err, ERR_DAMAGED, "\"%s\" is not a number of 64 bits", key);
+    *ret = v;
+    return ERR_OK;
+}
+
 ErrCode json_get_number(const json_t *obj, const char *key, int64_t min, int64_t max, int64_t *ret,
                         Err *err)
 {

@@ -14,6 +14,8 @@ MUST_CHECK ErrCode json_parse_object(const void *text, size_t len, json_t **ret,
 
 /* Members that must be there with the right type; the string is borrowed from the object. */
 MUST_CHECK ErrCode json_get_text(const json_t *obj, const char *key, const char **ret, Err *err);
+/* A 64-bit number, which JSON cannot hold, as decimal digits in a string. */
+MUST_CHECK ErrCode json_get_u64_text(const json_t *obj, const char *key, uint64_t *ret, Err *err);
 /* An integer from `min` to `max`. */
 MUST_CHECK ErrCode json_get_number(const json_t *obj, const char *key, int64_t min, int64_t max,
                                    int64_t *ret, Err *err);

@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "lib/common/hex.h"
+#include "lib/pg/lsn.h"
 #include "lib/repo/repo.h"
 
 #define DOCUMENT_LEVEL 3
@@ -17,6 +18,15 @@ json_t *document_facts_json(const DocumentFacts *f)
     return json_pack("{s:I,s:s,s:s}", "size", (json_int_t)f->size, "sha256",
                      hex_format(f->sha256, SHA256_LEN, sha), "stamp",
                      stamp_format(&f->stamp, stamp));
+}
+
+ErrCode json_get_lsn(const json_t *obj, const char *key, uint64_t *ret, Err *err)
+{
+    const char *text;
+    TRY(json_get_text(obj, key, &text, err));
+    if (lsn_parse(text, ret, err) != ERR_OK) /* which speaks to who typed it */
+        return err_set(err, ERR_DAMAGED, "\"%s\" is not a WAL position", key);
+    return ERR_OK;
 }
 
 ErrCode document_facts_parse(const json_t *obj, DocumentFacts *ret, Err *err)

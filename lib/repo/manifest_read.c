@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "lib/common/hex.h"
-#include "lib/pg/lsn.h"
 #include "lib/repo/manifest.h"
 
 #define HEAD_MAX (64 * MIB)
@@ -36,6 +35,7 @@ struct ManifestReader {
     json_t *line;   /* owns the texts of the last entry */
     Buf decoded[4]; /* texts that were in base64 */
     char *last_path;
+    VEC(size_t) above; /* lengths of the names of files that the last path begins with */
     uint64_t files, bytes, part_files;
 };
 
@@ -67,6 +67,7 @@ void manifest_reader_close(ManifestReader *r)
     for (size_t i = 0; i < ARRAY_LEN(r->decoded); i++)
         buf_release(&r->decoded[i]);
     free(r->last_path);
+    vec_release(&r->above);
     manifest_reader_close(r->other);
     free(r);
 }
@@ -126,19 +127,14 @@ static ErrCode get_octal(const json_t *obj, const char *key, uint32_t *ret, Err 
 {
     const char *text;
     TRY(json_get_text(obj, key, &text, err));
-    char *end;
-    unsigned long v = strtoul(text, &end, 8);
-    if (*end || end == text || v > 07777)
+    uint32_t v = 0;
+    size_t n = 0;
+    for (; text[n] >= '0' && text[n] <= '7' && v <= 07777; n++)
+        v = v << 3 | (uint32_t)(text[n] - '0');
+    if (!n || text[n] || v > 07777)
         return err_set(err, ERR_DAMAGED, "\"%s\" is not a file mode", key);
-    *ret = (uint32_t)v;
+    *ret = v;
     return ERR_OK;
-}
-
-static ErrCode get_lsn(const json_t *obj, const char *key, uint64_t *ret, Err *err)
-{
-    const char *text;
-    TRY(json_get_text(obj, key, &text, err));
-    return lsn_parse(text, ret, err);
 }
 
 static ErrCode header_lists(const json_t *j, ManifestHeader *h, Err *err)
@@ -186,8 +182,7 @@ static ErrCode header_parse(const json_t *j, ManifestHeader *h, Err *err)
     memcpy(h->id, text, BACKUP_ID_LEN + 1);
     TRY(json_get_text(j, "cluster", &text, err));
     h->cluster = mem_strdup(text);
-    TRY(json_get_text(j, "system_id", &text, err));
-    h->system_id = strtoull(text, NULL, 10);
+    TRY(json_get_u64_text(j, "system_id", &h->system_id, err));
     int64_t pg;
     TRY(json_get_number(j, "pg", 0, INT32_MAX, &pg, err));
     h->pg_version_num = (int)pg;
@@ -196,8 +191,8 @@ static ErrCode header_parse(const json_t *j, ManifestHeader *h, Err *err)
     TRY(get_u32_member(j, "wal_segment", &h->wal_segment_size, err));
     TRY(get_u32_member(j, "checksums", &h->checksum_version, err));
     TRY(get_u32_member(j, "tli", &h->timeline, err));
-    TRY(get_lsn(j, "start_lsn", &h->start_lsn, err));
-    TRY(get_lsn(j, "stop_lsn", &h->stop_lsn, err));
+    TRY(json_get_lsn(j, "start_lsn", &h->start_lsn, err));
+    TRY(json_get_lsn(j, "stop_lsn", &h->stop_lsn, err));
     if (h->block_size < 1024 || h->block_size > 32768 || h->block_size & (h->block_size - 1))
         return err_set(err, ERR_DAMAGED, "the block size is %u", h->block_size);
     TRY(json_get_object(j, "defaults", &defaults, err));
@@ -379,6 +374,10 @@ static ErrCode reader_fill(ManifestReader *r, bool *ret_end, Err *err)
 static ErrCode entry_place(const json_t *j, FileEntry *e, Err *err)
 {
     json_t *place = json_object_get(j, "m");
+    if (e->kind != FILE_REGULAR)
+        return place || json_object_get(j, "x")
+                   ? err_set(err, ERR_DAMAGED, "'%s' is no file, and has a place", e->path)
+                   : ERR_OK;
     if (place) {
         json_int_t backup, pack, off, len;
         if (json_unpack(place, "[I,I,I,I!]", &backup, &pack, &off, &len) != 0 || backup < 0 ||
@@ -393,9 +392,8 @@ static ErrCode entry_place(const json_t *j, FileEntry *e, Err *err)
     }
     place = json_object_get(j, "x");
     if (!place)
-        return e->kind == FILE_REGULAR && e->size
-                   ? err_set(err, ERR_DAMAGED, "a file that is not empty has no place")
-                   : ERR_OK;
+        return e->size ? err_set(err, ERR_DAMAGED, "a file that is not empty has no place")
+                       : ERR_OK;
     json_int_t backup, pack, unit, off, small;
     if (json_unpack(place, "[I,I,I,I,I!]", &backup, &pack, &unit, &off, &small) != 0 ||
         backup < 0 || backup > UINT32_MAX || pack < 0 || pack > UINT32_MAX || unit < 0 ||
@@ -442,6 +440,22 @@ static ErrCode entry_kind(const json_t *j, FileKind *ret, Err *err)
     return ERR_OK;
 }
 
+/* A path below a file comes before any other that does not begin with the file's name: only those
+ * that the last path begins with need be known. */
+static ErrCode entry_above(ManifestReader *r, const FileEntry *e, Err *err)
+{
+    size_t common = 0;
+    while (r->last_path && r->last_path[common] && r->last_path[common] == e->path[common])
+        common++;
+    while (r->above.n && r->above.at[r->above.n - 1] > common)
+        r->above.n--;
+    if (r->above.n && e->path[r->above.at[r->above.n - 1]] == '/')
+        return err_set(err, ERR_DAMAGED, "'%s' lies below a file", e->path);
+    if (e->kind == FILE_REGULAR)
+        vec_push(&r->above, strlen(e->path));
+    return ERR_OK;
+}
+
 /* Through a link in any other place files could be written outside of the data directory. */
 static ErrCode entry_link(const ManifestHeader *h, const FileEntry *e, Err *err)
 {
@@ -450,7 +464,8 @@ static ErrCode entry_link(const ManifestHeader *h, const FileEntry *e, Err *err)
     for (size_t i = 0; i < h->tablespaces.n; i++) {
         char path[32];
         snprintf(path, sizeof(path), "pg_tblspc/%u", h->tablespaces.at[i].oid);
-        if (strcmp(path, e->path) == 0 && strcmp(h->tablespaces.at[i].path, e->link) == 0)
+        if (*e->link && strcmp(path, e->path) == 0 &&
+            strcmp(h->tablespaces.at[i].path, e->link) == 0)
             return ERR_OK;
     }
     return err_set(err, ERR_DAMAGED, "the link '%s' is not one of a tablespace", e->path);
@@ -465,6 +480,7 @@ static ErrCode entry_parse(ManifestReader *r, const json_t *j, FileEntry *e, Err
         return err_set(err, ERR_DAMAGED, "a path that does not lie in the data directory");
     if (r->last_path && strcmp(r->last_path, e->path) >= 0)
         return err_set(err, ERR_DAMAGED, "'%s' is out of order", e->path);
+    TRY(entry_above(r, e, err));
     TRY(get_bytes(j, "to", &r->decoded[1], &e->link, err));
     if (e->kind == FILE_LINK)
         TRY(entry_link(&r->header, e, err));

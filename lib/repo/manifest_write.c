@@ -103,6 +103,12 @@ static void append_place(const FileEntry *e, Buf *out)
                    e->small);
 }
 
+/* Whether an owner is not what a reader takes from the header, which holds UTF-8 alone. */
+static bool owner_differs(const char *name, const char *usual)
+{
+    return strcmp(name, usual) != 0 || !utf8_valid(usual, strlen(usual));
+}
+
 static void append_entry(const ManifestHeader *h, const FileEntry *e, Buf *out)
 {
     uint32_t usual = e->kind == FILE_DIRECTORY ? h->dir_mode : h->file_mode;
@@ -118,11 +124,11 @@ static void append_entry(const ManifestHeader *h, const FileEntry *e, Buf *out)
         buf_printf(out, ",\"s\":%" PRIu64 ",\"t\":%" PRId64, e->size, e->mtime);
     if (e->kind != FILE_LINK && e->mode != usual)
         buf_printf(out, ",\"o\":\"%04o\"", e->mode);
-    if (strcmp(e->user, h->user) != 0) {
+    if (owner_differs(e->user, h->user)) {
         buf_append_u8(out, ',');
         append_text(out, "u", e->user);
     }
-    if (strcmp(e->group, h->group) != 0) {
+    if (owner_differs(e->group, h->group)) {
         buf_append_u8(out, ',');
         append_text(out, "g", e->group);
     }

@@ -535,7 +535,9 @@ ErrCode page_reader_small_same(PageReader *r, const char *backup_id, const FileE
                                const void *data, size_t len, bool *ret_same, Err *err)
 {
     PackStream *s = small_stream(r, backup_id, e->pack);
-    TRY(stream_open(r, s, backup_id, e->pack, err));
-    *ret_same = small_fits(s->table, e, data, len);
+    ErrCode rc = stream_open(r, s, backup_id, e->pack, err);
+    if (rc != ERR_OK && !repo_falls_back(r->repo, err))
+        return rc;
+    *ret_same = rc == ERR_OK && small_fits(s->table, e, data, len);
     return ERR_OK;
 }

@@ -56,7 +56,7 @@ MUST_CHECK ErrCode page_reader_small(PageReader *r, const char *backup_id, const
 /* Passes over `n` pages. */
 void page_reader_skip(PageReader *r, uint64_t n);
 /* Whether `data` is what page `page` of the map that was begun holds, by its hash: nothing is
- * fetched but tables. */
+ * fetched but tables. Where only the fallback can tell, the answer is no. */
 MUST_CHECK ErrCode page_reader_same(PageReader *r, uint64_t page, const void *data, size_t len,
                                     bool *ret_same, Err *err);
 

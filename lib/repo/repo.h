@@ -127,6 +127,8 @@ typedef struct DocumentFacts {
     ObjectStamp stamp;
 } DocumentFacts;
 bool document_facts_equal(const DocumentFacts *a, const DocumentFacts *b);
+/* A WAL position, as PostgreSQL prints it; ERR_DAMAGED for anything else. */
+MUST_CHECK ErrCode json_get_lsn(const json_t *obj, const char *key, uint64_t *ret, Err *err);
 /* {"size","sha256","stamp"} */
 json_t *document_facts_json(const DocumentFacts *f);
 MUST_CHECK ErrCode document_facts_parse(const json_t *obj, DocumentFacts *ret, Err *err);

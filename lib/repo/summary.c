@@ -72,13 +72,6 @@ static ErrCode get_copy(const json_t *j, const char *key, char **ret, Err *err)
     return ERR_OK;
 }
 
-static ErrCode get_lsn(const json_t *j, const char *key, uint64_t *ret, Err *err)
-{
-    const char *text;
-    TRY(json_get_text(j, key, &text, err));
-    return lsn_parse(text, ret, err);
-}
-
 static ErrCode parse_texts(const json_t *j, const char *backup_id, BackupSummary *s, Err *err)
 {
     const char *text;
@@ -96,8 +89,7 @@ static ErrCode parse_texts(const json_t *j, const char *backup_id, BackupSummary
     TRY(get_copy(j, "label", &s->label, err));
     TRY(get_copy(j, "host", &s->host, err));
     TRY(get_copy(j, "parent", &s->parent, err));
-    TRY(json_get_text(j, "system_id", &text, err));
-    s->system_id = strtoull(text, NULL, 10);
+    TRY(json_get_u64_text(j, "system_id", &s->system_id, err));
     s->from_standby = json_is_true(json_object_get(j, "from_standby"));
     json_t *warnings, *item;
     size_t i;
@@ -137,9 +129,9 @@ static ErrCode parse_numbers(const json_t *j, BackupSummary *s, Err *err)
             memcpy(numbers[i].to, &v, sizeof(v));
         }
     }
-    TRY(get_lsn(j, "start_lsn", &s->start_lsn, err));
-    TRY(get_lsn(j, "stop_lsn", &s->stop_lsn, err));
-    TRY(get_lsn(j, "checkpoint_lsn", &s->checkpoint_lsn, err));
+    TRY(json_get_lsn(j, "start_lsn", &s->start_lsn, err));
+    TRY(json_get_lsn(j, "stop_lsn", &s->stop_lsn, err));
+    TRY(json_get_lsn(j, "checkpoint_lsn", &s->checkpoint_lsn, err));
     TRY(get_facts(j, "manifest", &s->manifest, err));
     return get_facts(j, "packs", &s->packs, err);
 }

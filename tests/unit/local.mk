@@ -19,7 +19,10 @@ UNIT_TESTS = \
 REPO_TESTS = \
 	tests/unit/test_repo_object \
 	tests/unit/test_repo_pack \
-	tests/unit/test_repo_file_map
+	tests/unit/test_repo_file_map \
+	tests/unit/test_repo_page_reader \
+	tests/unit/test_repo_manifest \
+	tests/unit/test_repo_documents
 
 check_PROGRAMS += $(UNIT_TESTS)
 TESTS += $(UNIT_TESTS)
@@ -74,6 +77,18 @@ tests_unit_test_repo_pack_LDADD = $(REPO_TEST_LDADD)
 tests_unit_test_repo_file_map_SOURCES = tests/unit/test_repo_file_map.c tests/unit/unit.h
 tests_unit_test_repo_file_map_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_repo_file_map_LDADD = $(REPO_TEST_LDADD)
+
+tests_unit_test_repo_page_reader_SOURCES = tests/unit/test_repo_page_reader.c tests/unit/unit.h
+tests_unit_test_repo_page_reader_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_repo_page_reader_LDADD = $(REPO_TEST_LDADD)
+
+tests_unit_test_repo_manifest_SOURCES = tests/unit/test_repo_manifest.c tests/unit/unit.h
+tests_unit_test_repo_manifest_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_repo_manifest_LDADD = $(REPO_TEST_LDADD)
+
+tests_unit_test_repo_documents_SOURCES = tests/unit/test_repo_documents.c tests/unit/unit.h
+tests_unit_test_repo_documents_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_repo_documents_LDADD = $(REPO_TEST_LDADD)
 
 # --- lib/pg ---
 

@@ -8,7 +8,6 @@
 #include "tests/unit/mem_repo.h"
 
 #define CONTROL_LEN 512
-#define VERSION_TEXT "18\n"
 
 void mem_page(unsigned file, uint64_t page, uint8_t *out)
 {
@@ -71,7 +70,8 @@ static void put_data_pack(Repo *repo, const char *id, PackInfo *ret)
                       .len = 2 * MEM_PAGE + MEM_TAIL};
     MUST(pack_writer_add_pages(w, c, &last, &slot, err));
     PackSmall items[] = {{"PG_VERSION", 0, 3, 0}, {"global/pg_control", 3, CONTROL_LEN, 0}};
-    memcpy(small, VERSION_TEXT, 3);
+    memcpy(small, id + BACKUP_ID_LEN - 2, 2);
+    small[2] = '\n';
     memset(small + 3, 0xC0, CONTROL_LEN);
     MUST(pack_writer_add_small(w, c, items, 2, small, sizeof(small), &unit, err));
     MUST(pack_writer_finish(w, ret, err));

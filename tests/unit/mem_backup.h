@@ -4,7 +4,7 @@
 /*
  * A small backup in a repository in memory, with files of every shape:
  *
- *     PG_VERSION            small
+ *     PG_VERSION            small: the last two digits of the id, and a newline
  *     base/5/1              empty
  *     base/5/2              40 pages, of which 8 to 11 are zeros
  *     base/5/3              2 pages and 100 bytes

@@ -189,6 +189,41 @@ static void json_members(void **state)
     expect_err(ERR_DAMAGED, "", json_parse_object("{} x", 4, &bad, err));
 }
 
+/* Numbers of 64 bits are strings: JSON has none. */
+static void json_numbers_in_strings(void **state)
+{
+    static const struct {
+        const char *text;
+        bool good;
+        uint64_t value;
+    } cases[] = {
+        {"0", true, 0},
+        {"18446744073709551615", true, UINT64_MAX},
+        {"007", true, 7},
+        {"18446744073709551616", false, 0},
+        {"99999999999999999999", false, 0},
+        {"", false, 0},
+        {"-1", false, 0},
+        {"+1", false, 0},
+        {" 1", false, 0},
+        {"1x", false, 0},
+        {"0x1", false, 0},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        json_t *j AUTO(json_decrefp) = json_pack("{s:s}", "n", cases[i].text);
+        uint64_t v = 5;
+        Err why = {0};
+        ErrCode rc = json_get_u64_text(j, "n", &v, &why);
+        if (rc != (cases[i].good ? ERR_OK : ERR_DAMAGED) ||
+            v != (cases[i].good ? cases[i].value : 5))
+            fail_msg("'%s': %s", cases[i].text, err_code_name(rc));
+    }
+    json_t *j AUTO(json_decrefp) = json_pack("{s:i}", "n", 7);
+    uint64_t v;
+    expect_err(ERR_DAMAGED, "n", json_get_u64_text(j, "n", &v, err));
+}
+
 static void times(void **state)
 {
     TimeUs t;
@@ -204,17 +239,12 @@ static void times(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(digests),
-        cmocka_unit_test(scrypt),
-        cmocka_unit_test(seals),
-        cmocka_unit_test(varints),
-        cmocka_unit_test(hexadecimal),
-        cmocka_unit_test(reads_beyond_the_end),
-        cmocka_unit_test(utf8),
-        cmocka_unit_test(base64),
-        cmocka_unit_test(json_members),
-        cmocka_unit_test(times),
-        cmocka_unit_test(varints_have_one_form),
+        cmocka_unit_test(digests),      cmocka_unit_test(scrypt),
+        cmocka_unit_test(seals),        cmocka_unit_test(varints),
+        cmocka_unit_test(hexadecimal),  cmocka_unit_test(reads_beyond_the_end),
+        cmocka_unit_test(utf8),         cmocka_unit_test(base64),
+        cmocka_unit_test(json_members), cmocka_unit_test(json_numbers_in_strings),
+        cmocka_unit_test(times),        cmocka_unit_test(varints_have_one_form),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
