@@ -16,6 +16,7 @@ UNIT_TESTS = \
 	tests/unit/test_pg_segment \
 	tests/unit/test_pg_wal \
 	tests/unit/test_procid \
+	tests/unit/test_verify_wal \
 	tests/unit/test_keys
 
 check_PROGRAMS += $(UNIT_TESTS)
@@ -61,6 +62,10 @@ tests_unit_test_catalog_wal_way_LDADD = $(CATALOG_TEST_LDADD)
 tests_unit_test_catalog_window_SOURCES = tests/unit/test_catalog_window.c $(WAL_ARCHIVE)
 tests_unit_test_catalog_window_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_catalog_window_LDADD = $(CATALOG_TEST_LDADD)
+
+tests_unit_test_verify_wal_SOURCES = tests/unit/test_verify_wal.c $(WAL_ARCHIVE)
+tests_unit_test_verify_wal_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_verify_wal_LDADD = verify/libverify.a $(CATALOG_TEST_LDADD)
 
 tests_unit_test_keys_SOURCES = tests/unit/test_keys.c tests/unit/unit.h
 tests_unit_test_keys_CFLAGS = $(UNIT_CFLAGS)
