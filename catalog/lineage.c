@@ -137,7 +137,7 @@ uint32_t lineage_latest_at(const Lineage *l, uint32_t tli, Lsn lsn)
     return latest;
 }
 
-static bool is_known(const Lineage *l, uint32_t tli)
+bool lineage_knows(const Lineage *l, uint32_t tli)
 {
     for (size_t i = 0; i < l->steps.n; i++)
         if (timeline_step(&l->steps.at[i].path, tli))
@@ -152,7 +152,7 @@ ErrCode lineage_unknown(WalStore *s, const Lineage *l, TimelineList *ret, Err *e
     str_list_sort(&names);
     for (size_t i = 0; i < names.n; i++) {
         uint32_t tli = (uint32_t)strtoul(names.at[i], NULL, 16);
-        if (!is_known(l, tli))
+        if (!lineage_knows(l, tli))
             vec_push(ret, tli);
     }
     return ERR_OK;
@@ -161,12 +161,4 @@ ErrCode lineage_unknown(WalStore *s, const Lineage *l, TimelineList *ret, Err *e
 uint32_t lineage_next_free(const Lineage *l)
 {
     return l->steps.n ? l->steps.at[l->steps.n - 1].tli + 1 : 2;
-}
-
-bool lineage_is_leaf(const Lineage *l, uint32_t tli)
-{
-    for (size_t i = 0; i < l->steps.n; i++)
-        if (l->steps.at[i].tli != tli && timeline_step(&l->steps.at[i].path, tli))
-            return false;
-    return true;
 }

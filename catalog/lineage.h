@@ -32,8 +32,8 @@ MUST_CHECK ErrCode lineage_merge(Lineage *l, const Lineage *other, Err *err);
  * goes over it; for one that has come to `lsn` there: the newest whose path goes through that. */
 uint32_t lineage_latest(const Lineage *l, uint32_t tli);
 uint32_t lineage_latest_at(const Lineage *l, uint32_t tli, Lsn lsn);
-/* A timeline that no other one continues: its path is one of the ways that recovery can take. */
-bool lineage_is_leaf(const Lineage *l, uint32_t tli);
+/* Some history tells where the timeline comes from, or goes over it; or it is 1. */
+bool lineage_knows(const Lineage *l, uint32_t tli);
 /* The timelines above 1 that have WAL in the repository, and of which no history tells where they
  * come from, ascending: their history was lost, or has not arrived. */
 typedef VEC(uint32_t) TimelineList;

@@ -5,6 +5,8 @@ catalog_libcatalog_a_SOURCES = \
 	catalog/target.c catalog/target.h \
 	catalog/wal_copy.c catalog/wal_copy.h \
 	catalog/wal_index.c catalog/wal_index.h \
+	catalog/wal_inventory.c catalog/wal_inventory.h \
 	catalog/wal_publish.c catalog/wal_publish.h \
 	catalog/wal_walk.c catalog/wal_walk.h \
+	catalog/wal_way.c catalog/wal_way.h \
 	catalog/window.c catalog/window.h

@@ -270,14 +270,28 @@ static ErrCode find_lsn(Resolver *r, const WalStep *step, Err *err)
     WalRecord rec;
     Lsn last = 0, last_end = 0;
     bool end = false;
+    Err damage = {0};
     while (!end) {
-        TRY(next_record(records, &rec, &end, err));
+        Err why = {0};
+        ErrCode rc = next_record(records, &rec, &end, &why);
+        if (rc != ERR_OK && rc != ERR_DAMAGED) {
+            *err = why;
+            return rc;
+        }
+        if (rc == ERR_DAMAGED) { /* of a segment behind: what lies before it can be reached */
+            damage = why;
+            end = true;
+        }
         if (end || (r->spec->exclusive ? rec.end > want : rec.start > want))
             break;
         last = rec.start;
         last_end = rec.end;
     }
     if (end && want > wal_records_at(records)) {
+        if (damage.code) {
+            *err = damage;
+            return damage.code;
+        }
         r->end = wal_records_at(records);
         return ERR_OK; /* behind the end of the WAL */
     }

@@ -3,30 +3,43 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "catalog/wal_walk.h"
+
 /* Segments looked at for a time, from the end of a window backwards. */
 #define TIME_SEGMENTS 16
+
+static void window_release(RecoveryWindow *w)
+{
+    str_list_release(&w->backups);
+    vec_release(&w->forks);
+}
 
 void recovery_windows_release(RecoveryWindows *w)
 {
     for (size_t i = 0; i < w->n; i++)
-        str_list_release(&w->at[i].backups);
+        window_release(&w->at[i]);
     vec_release(w);
 }
 
-/* One way that recovery can take, and the backups on it by the LSN at which they start. */
-typedef struct Way {
-    WalStore *store;
-    const TimelinePath *path;
+/* One PostgreSQL system of a repository. */
+typedef struct System {
+    WalStore store;
+    WalInventory inv;
+    Lineage lineage;
     BackupRefs backups;
+    WalWays ways;
     RecoveryWindows *out;
-} Way;
+} System;
 
-static int by_start(const void *a, const void *b)
+static void system_release(System *s)
 {
-    const BackupSummary *x = *(const BackupSummary *const *)a,
-                        *y = *(const BackupSummary *const *)b;
-    return x->start_lsn < y->start_lsn ? -1 : x->start_lsn > y->start_lsn;
+    wal_ways_release(&s->ways);
+    backup_refs_release(&s->backups);
+    lineage_release(&s->lineage);
+    wal_inventory_release(&s->inv);
 }
+
+/* --- where a window ends --- */
 
 static TimeUs newest_time(const WalIndex *x)
 {
@@ -38,25 +51,88 @@ static TimeUs newest_time(const WalIndex *x)
     return t;
 }
 
-typedef VEC(WalStep) Steps;
-
-/* The end of a window: how far its last segment is valid, and the newest time before it. */
-static ErrCode window_end(WalWalk *walk, const Steps *steps, RecoveryWindow *w, Err *err)
+static WalStep step_of(const System *s, const WalPlace *p, uint64_t segno)
 {
-    for (size_t i = steps->n; i-- > 0 && !w->to_time;) {
+    WalStep step = {.segno = segno,
+                    .start = wal_segment_start(segno, s->store.seg_size),
+                    .tli = p->tli,
+                    .finished = p->kind == PLACE_FINISHED,
+                    .until = p->until};
+    wal_name_segment(p->tli, segno, s->store.seg_size, step.file);
+    if (p->entry)
+        step.found = wal_entry_found(p->tli, p->entry, s->store.seg_size);
+    return step;
+}
+
+/* Damage of one window's end is told with it, and hides no other window. */
+static ErrCode end_damaged(const WalStep *step, RecoveryWindow *w, const Err *why, Err *err)
+{
+    if (why->code != ERR_DAMAGED && why->code != ERR_LIMIT && why->code != ERR_CONFLICT &&
+        why->code != ERR_VERSION && why->code != ERR_MISMATCH) {
+        *err = *why;
+        return why->code;
+    }
+    char *text = why->code == ERR_CONFLICT ? w->conflict : w->damaged;
+    snprintf(text, sizeof(w->damaged), "%s: %.120s", step->file, why->message);
+    w->missing[0] = '\0';
+    w->to_lsn = step->start;
+    return ERR_OK;
+}
+
+/* How far the last segment of a stretch is valid, and the newest time before that. */
+static ErrCode read_end(const System *s, const WalWay *way, const WalStretch *stretch,
+                        RecoveryWindow *w, Err *err)
+{
+    WalStore store = s->store;
+    WalWalk *walk AUTO(wal_walk_freep) = wal_walk_new(&store, &way->path, w->to_lsn);
+    uint64_t until = stretch->next + (stretch->piece.kind != PLACE_NONE);
+    unsigned looked = 0;
+    w->to_lsn = 0;
+    for (uint64_t n = until; n-- > stretch->first && !w->to_time && looked < TIME_SEGMENTS;) {
         WalIndex x AUTO(wal_index_release) = {.start = 0};
-        TRY(wal_walk_index(walk, &steps->at[i], &x, err));
-        if (i + 1 == steps->n)
+        Err why = {0};
+        WalPlace p = wal_way_at(&s->ways, way, n);
+        WalStep step = step_of(s, &p, n);
+        looked++;
+        if (wal_walk_index(walk, &step, &x, &why) != ERR_OK) {
+            TRY(end_damaged(&step, w, &why, err));
+            continue;
+        }
+        if (!w->to_lsn)
             w->to_lsn = x.ends;
         w->to_time = newest_time(&x);
     }
     return ERR_OK;
 }
 
-static void window_push(Way *way, RecoveryWindow *w, size_t first, size_t until)
+static void tell_twice(const System *s, const WalStretch *stretch, RecoveryWindow *w)
 {
-    for (size_t i = first; i < until; i++) {
-        const BackupSummary *b = way->backups.at[i];
+    size_t n;
+    const TimelineWal *t = wal_inventory_timeline(&s->inv, stretch->missing);
+    const WalEntry *e = wal_timeline_entries(t, stretch->next, &n);
+    WalFound a = wal_entry_found(t->tli, &e[0], s->store.seg_size),
+             b = wal_entry_found(t->tli, &e[1], s->store.seg_size);
+    snprintf(w->conflict, sizeof(w->conflict), "there are two different contents of %s: %s and %s",
+             a.file, a.digest, b.digest);
+}
+
+static ErrCode window_end(const System *s, const WalWay *way, const WalStretch *stretch,
+                          RecoveryWindow *w, Err *err)
+{
+    w->timeline = way->tli;
+    if (stretch->end == STRETCH_TWICE)
+        tell_twice(s, stretch, w);
+    else if (stretch->end == STRETCH_HOLE)
+        wal_name_segment(stretch->missing, stretch->next, s->store.seg_size, w->missing);
+    return read_end(s, way, stretch, w, err);
+}
+
+/* --- what it holds --- */
+
+static void window_backups(const WalWay *way, const WalStretch *stretch, RecoveryWindow *w)
+{
+    for (size_t i = 0; i < stretch->n_backups; i++) {
+        const BackupSummary *b = way->backups.at[stretch->first_backup + i];
         if (b->stop_lsn > w->to_lsn)
             continue; /* its own WAL is broken: it opens nothing */
         if (!w->backups.n || b->stop_lsn < w->from_lsn) {
@@ -66,93 +142,69 @@ static void window_push(Way *way, RecoveryWindow *w, size_t first, size_t until)
         w->to_time = MAX(w->to_time, b->stop_time);
         vec_push(&w->backups, mem_strdup(b->id));
     }
-    if (w->backups.n)
-        vec_push(way->out, *w);
-    else
-        str_list_release(&w->backups);
 }
 
-/* Follows the WAL from a backup on until it breaks; *ret_next is the first backup behind that. */
-static ErrCode way_window(Way *way, size_t first, size_t *ret_next, Err *err)
+/* Direct children alone: who left a child is told with that. */
+static void window_forks(const System *s, const WalWay *way, RecoveryWindow *w)
 {
-    const BackupSummary *b = way->backups.at[first];
-    WalWalk *walk AUTO(wal_walk_freep) = wal_walk_new(way->store, way->path, b->start_lsn);
+    for (size_t i = 0; i < s->ways.all.n; i++) {
+        const TimelinePath *path = &s->ways.all.at[i].path;
+        if (path->n < 2 || path->at[path->n - 2].tli != way->tli)
+            continue;
+        Lsn lsn = path->at[path->n - 2].until;
+        if (lsn >= w->from_lsn && lsn < w->to_lsn)
+            vec_push(&w->forks, (WindowFork){.timeline = s->ways.all.at[i].tli, .lsn = lsn});
+    }
+}
+
+/* The window goes on, from the same backups, on the way to a timeline that left this one at its
+ * end or behind it: a failover, after which nobody wrote on here. */
+static bool goes_on_elsewhere(const System *s, const WalWay *way, const RecoveryWindow *w,
+                              uint64_t first)
+{
+    if (*w->missing || *w->conflict || *w->damaged)
+        return false;
+    for (size_t i = 0; i < s->ways.all.n; i++) {
+        const WalWay *other = &s->ways.all.at[i];
+        const TimelineStep *step = timeline_step(&other->path, way->tli);
+        if (other == way || !step || step->until < w->to_lsn)
+            continue;
+        const WalStretch *same = wal_way_stretch(other, first);
+        if (same && wal_stretch_is_own(other, same))
+            return true;
+    }
+    return false;
+}
+
+static ErrCode add_window(System *s, const WalWay *way, const WalStretch *stretch, Err *err)
+{
     RecoveryWindow w = {.timeline = 0};
-    Steps steps = {0};
-    WalStep step;
-    WalWalkEnd end;
-    ErrCode rc;
-    while ((rc = wal_walk_next(walk, &step, &end, err)) == ERR_OK && end == WALK_STEP) {
-        if (steps.n == TIME_SEGMENTS) {
-            memmove(&steps.at[0], &steps.at[1], (steps.n - 1) * sizeof(steps.at[0]));
-            steps.n--;
-        }
-        vec_push(&steps, step);
-        w.timeline = step.tli;
+    if (!wal_stretch_is_own(way, stretch))
+        return ERR_OK; /* another timeline's window */
+    TRY(window_end(s, way, stretch, &w, err));
+    window_backups(way, stretch, &w);
+    if (!w.backups.n || goes_on_elsewhere(s, way, &w, stretch->first)) {
+        window_release(&w);
+        return ERR_OK;
     }
-    if (rc == ERR_CONFLICT) { /* two contents: it ends before them */
-        snprintf(w.conflict, sizeof(w.conflict), "%.*s", (int)sizeof(w.conflict) - 1, err->message);
-        rc = ERR_OK;
-    } else if (rc == ERR_OK && end == WALK_HOLE)
-        snprintf(w.missing, sizeof(w.missing), "%s", step.file);
-    if (rc == ERR_OK && steps.n)
-        rc = window_end(walk, &steps, &w, err);
-    vec_release(&steps);
-    if (rc != ERR_OK)
-        return rc;
-    size_t next = first + 1;
-    while (next < way->backups.n && way->backups.at[next]->start_lsn <= w.to_lsn)
-        next++;
-    window_push(way, &w, first, next);
-    *ret_next = next;
+    window_forks(s, way, &w);
+    vec_push(s->out, w);
     return ERR_OK;
 }
 
-static ErrCode way_windows(Way *way, Err *err)
-{
-    if (way->backups.n)
-        qsort(way->backups.at, way->backups.n, sizeof(way->backups.at[0]), by_start);
-    for (size_t i = 0; i < way->backups.n;)
-        TRY(way_window(way, i, &i, err));
-    return ERR_OK;
-}
-
-static ErrCode timeline_windows(WalStore *store, const Lineage *lineage, uint32_t tli,
-                                const BackupSummary *system, const BackupList *list,
-                                RecoveryWindows *out, Err *err)
-{
-    TimelinePath path = {0};
-    Way way = {.store = store, .path = &path, .out = out};
-    ErrCode rc = lineage_path(lineage, tli, &path, err);
-    if (rc == ERR_NOT_FOUND) {
-        vec_release(&path);
-        return ERR_OK; /* its history is missing: verify says so */
-    }
-    if (rc == ERR_OK)
-        backups_on_path(list, system->system_id, system->wal_segment_size, &path, &way.backups);
-    if (rc == ERR_OK)
-        rc = way_windows(&way, err);
-    vec_release(&way.backups);
-    vec_release(&path);
-    return rc;
-}
-
-static ErrCode system_windows(Repo *repo, const BackupSummary *system, const BackupList *list,
+static ErrCode system_windows(Repo *repo, const BackupSummary *of, const BackupList *list,
                               RecoveryWindows *out, Err *err)
 {
-    WalStore store;
-    Lineage lineage AUTO(lineage_release) = {.steps = {0}};
-    uint32_t newest = 1;
-    wal_store_init(&store, repo, system->system_id, system->wal_segment_size);
-    TRY(lineage_read(&store, &lineage, err));
+    System s AUTO(system_release) = {.out = out};
+    wal_store_init(&s.store, repo, of->system_id, of->wal_segment_size);
     for (size_t i = 0; i < backup_count(list); i++)
-        if (backup_same_system(backup_at(list, i), system))
-            newest = MAX(newest, backup_at(list, i)->timeline);
-    if (lineage.steps.n)
-        newest = MAX(newest, lineage.steps.at[lineage.steps.n - 1].tli);
-    for (uint32_t tli = 1; tli <= newest; tli++)
-        if (lineage_is_leaf(&lineage, tli))
-            TRY(timeline_windows(&store, &lineage, tli, system, list, out, err));
+        vec_push(&s.backups, backup_at(list, i));
+    TRY(lineage_read(&s.store, &s.lineage, err));
+    TRY(wal_inventory_read(&s.store, &s.inv, err));
+    TRY(wal_ways_find(&s.inv, &s.store, &s.lineage, &s.backups, &s.ways, err));
+    for (size_t i = 0; i < s.ways.all.n; i++)
+        for (size_t k = 0; k < s.ways.all.at[i].stretches.n; k++)
+            TRY(add_window(&s, &s.ways.all.at[i], &s.ways.all.at[i].stretches.at[k], err));
     return ERR_OK;
 }
 

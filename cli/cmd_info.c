@@ -28,6 +28,18 @@ static void show_backups(Cli *cli, const BackupList *list)
     out_table_print(&table, &cli->out);
 }
 
+/* A timeline that goes on behind the points where others have left it holds a future that is not
+ * the latest: what to type to get it. */
+static void show_forks(Cli *cli, const RecoveryWindow *w)
+{
+    Buf line AUTO(buf_release) = {0};
+    for (size_t i = 0; i < w->forks.n; i++)
+        buf_printf(&line, "%stimeline %u at " LSN_FMT, i ? ", " : "", w->forks.at[i].timeline,
+                   LSN_ARG(w->forks.at[i].lsn));
+    out_text(&cli->out, "timeline %u was left by %s: --target-timeline=%u goes on behind that\n",
+             w->timeline, buf_str(&line), w->timeline);
+}
+
 static void show_windows(Cli *cli, const RecoveryWindows *windows)
 {
     OutTable table AUTO(out_table_release) = {0};
@@ -39,13 +51,29 @@ static void show_windows(Cli *cli, const RecoveryWindows *windows)
         char tli[16], n[24];
         snprintf(tli, sizeof(tli), "%u", w->timeline);
         snprintf(n, sizeof(n), "%zu", w->backups.n);
-        char *why AUTO(mem_freep) =
-            *w->missing ? mem_printf("%s is missing", w->missing) : mem_strdup(w->conflict);
+        char *why AUTO(mem_freep) = *w->missing
+                                        ? mem_printf("%s is missing", w->missing)
+                                        : mem_strdup(*w->damaged ? w->damaged : w->conflict);
         out_table_row(&table, time_format_utc(w->from_time, false, from),
                       time_format_utc(w->to_time, false, to), lsn_format(w->from_lsn, from_lsn),
                       lsn_format(w->to_lsn, to_lsn), tli, n, why, NULL);
     }
     out_table_print(&table, &cli->out);
+    for (size_t i = 0; i < windows->n; i++)
+        if (windows->at[i].forks.n)
+            show_forks(cli, &windows->at[i]);
+}
+
+static json_t *forks_json(const RecoveryWindow *w)
+{
+    json_t *forks = json_array();
+    for (size_t i = 0; i < w->forks.n; i++) {
+        char lsn[LSN_TEXT_LEN];
+        json_array_append_new(forks, json_pack("{s:I,s:s}", "timeline",
+                                               (json_int_t)w->forks.at[i].timeline, "lsn",
+                                               lsn_format(w->forks.at[i].lsn, lsn)));
+    }
+    return forks;
 }
 
 static json_t *windows_json(const RecoveryWindows *windows)
@@ -64,6 +92,8 @@ static json_t *windows_json(const RecoveryWindows *windows)
         json_object_set_new(j, "to_lsn", json_string(lsn_format(w->to_lsn, to)));
         json_object_set_new(j, "missing", *w->missing ? json_string(w->missing) : json_null());
         json_object_set_new(j, "conflict", *w->conflict ? out_json_text(w->conflict) : json_null());
+        json_object_set_new(j, "damaged", *w->damaged ? out_json_text(w->damaged) : json_null());
+        json_object_set_new(j, "forks", forks_json(w));
         json_object_set_new(j, "backups", ids);
         json_array_append_new(all, j);
     }

@@ -11,16 +11,13 @@
 static void show_finding(void *arg, const VerifyFinding *f)
 {
     Cli *cli = arg;
-    StrList windows = {0};
-    if (f->window)
-        vec_push(&windows, mem_strdup(f->window));
-    OutFinding out = {.object = f->object,
+    OutFinding out = {.warning = f->warning,
+                      .object = f->object,
                       .problem = f->problem,
                       .hint = f->hint,
                       .backups = f->backups,
-                      .windows = &windows};
+                      .windows = f->windows};
     out_finding(&cli->out, &out);
-    str_list_release(&windows);
 }
 
 static void add(VerifyResult *to, const VerifyResult *r)
@@ -30,8 +27,10 @@ static void add(VerifyResult *to, const VerifyResult *r)
     to->pages += r->pages;
     to->files += r->files;
     to->wal_segments += r->wal_segments;
+    to->other_objects += r->other_objects;
     to->bytes += r->bytes;
     to->findings += r->findings;
+    to->warnings += r->warnings;
 }
 
 static ErrCode run(Cli *cli, Repo *repo, void (*found)(void *, const VerifyFinding *), void *arg,
@@ -54,8 +53,9 @@ static ErrCode run(Cli *cli, Repo *repo, void (*found)(void *, const VerifyFindi
 
 /* A finding that is shown when nothing more can be done about it. */
 typedef struct KeptFinding {
-    char *object, *problem, *hint, *window;
-    StrList backups;
+    bool warning;
+    char *object, *problem, *hint;
+    StrList backups, windows;
 } KeptFinding;
 
 typedef struct Mending {
@@ -72,8 +72,8 @@ static void mending_release(Mending *m)
         mem_freep(&k->object);
         mem_freep(&k->problem);
         mem_freep(&k->hint);
-        mem_freep(&k->window);
         str_list_release(&k->backups);
+        str_list_release(&k->windows);
     }
     vec_release(&m->kept);
     damage_release(&m->damage);
@@ -84,26 +84,34 @@ static char *dup_or_null(const char *s)
     return s ? mem_strdup(s) : NULL;
 }
 
+static StrList dup_list(const StrList *list)
+{
+    StrList copy = {0};
+    for (size_t i = 0; list && i < list->n; i++)
+        vec_push(&copy, mem_strdup(list->at[i]));
+    return copy;
+}
+
 static void keep_finding(Mending *m, const VerifyFinding *f)
 {
-    KeptFinding k = {.object = mem_strdup(f->object),
-                     .problem = mem_strdup(f->problem),
-                     .hint = dup_or_null(f->hint),
-                     .window = dup_or_null(f->window)};
-    for (size_t i = 0; f->backups && i < f->backups->n; i++)
-        vec_push(&k.backups, mem_strdup(f->backups->at[i]));
-    vec_push(&m->kept, k);
+    vec_push(&m->kept, (KeptFinding){.warning = f->warning,
+                                     .object = mem_strdup(f->object),
+                                     .problem = mem_strdup(f->problem),
+                                     .hint = dup_or_null(f->hint),
+                                     .backups = dup_list(f->backups),
+                                     .windows = dup_list(f->windows)});
 }
 
 static void show_kept(const Mending *m)
 {
     for (size_t i = 0; i < m->kept.n; i++) {
         const KeptFinding *k = &m->kept.at[i];
-        VerifyFinding f = {.object = k->object,
+        VerifyFinding f = {.warning = k->warning,
+                           .object = k->object,
                            .problem = k->problem,
                            .hint = k->hint,
                            .backups = &k->backups,
-                           .window = k->window};
+                           .windows = &k->windows};
         show_finding(m->cli, &f);
     }
 }
@@ -169,13 +177,41 @@ static ErrCode verify_and_mend(Cli *cli, size_t i, Repo *repo, VerifyResult *ret
     return ERR_OK;
 }
 
-static ErrCode verify_repo(Cli *cli, size_t i, VerifyResult *total, Err *err)
+static ErrCode verify_cluster(Cli *cli, size_t i, Repo *repo, VerifyResult *ret, Err *err)
+{
+    return opt_bool(cli, OPT_HEAL) ? verify_and_mend(cli, i, repo, ret, err)
+                                   : run(cli, repo, show_finding, cli, ret, err);
+}
+
+static ErrCode verify_cluster_stored(Cli *cli, size_t i, Repo *repo, VerifyResult *ret, Err *err)
+{
+    (void)i;
+    VerifySpec spec = {.repo = repo,
+                       .jobs = cli_jobs(cli),
+                       .progress = &cli->progress,
+                       .found = show_finding,
+                       .arg = cli};
+    cli_progress_begin(cli);
+    ErrCode rc = verify_stored(&spec, ret, err);
+    cli_progress_end(cli);
+    return rc;
+}
+
+/* --- repositories --- */
+
+/* With the keys of a repository, or without. */
+typedef struct Mode {
+    ErrCode (*open)(Cli *cli, size_t i, const char *cluster, Repo **ret, Err *err);
+    ErrCode (*cluster)(Cli *cli, size_t i, Repo *repo, VerifyResult *ret, Err *err);
+} Mode;
+
+static ErrCode verify_repo(Cli *cli, const Mode *mode, size_t i, VerifyResult *total, Err *err)
 {
     Repo *repo AUTO(repo_closep) = NULL;
     StrList names AUTO(str_list_release) = {0};
     if (opt_given(cli, OPT_CLUSTER))
         vec_push(&names, mem_strdup(opt_cluster(cli)));
-    TRY(cli_repo_open(cli, i, names.n ? names.at[0] : NULL, &repo, err));
+    TRY(mode->open(cli, i, names.n ? names.at[0] : NULL, &repo, err));
     if (!names.n)
         TRY(repo_list_clusters(repo, &names, err));
     VerifySpec keys = {.repo = repo, .found = show_finding, .arg = cli};
@@ -183,30 +219,19 @@ static ErrCode verify_repo(Cli *cli, size_t i, VerifyResult *total, Err *err)
     for (size_t k = 0; k < names.n; k++) {
         VerifyResult r = {.backups = 0};
         repo_set_cluster(repo, names.at[k]);
-        if (opt_bool(cli, OPT_HEAL))
-            TRY(verify_and_mend(cli, i, repo, &r, err));
-        else
-            TRY(run(cli, repo, show_finding, cli, &r, err));
+        TRY(mode->cluster(cli, i, repo, &r, err));
         add(total, &r);
     }
     return ERR_OK;
 }
 
-static json_t *checked_json(const VerifyResult *r)
-{
-    return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I}", "backups", (json_int_t)r->backups, "packs",
-                     (json_int_t)r->packs, "pages", (json_int_t)r->pages, "files",
-                     (json_int_t)r->files, "wal_segments", (json_int_t)r->wal_segments, "bytes",
-                     (json_int_t)r->bytes);
-}
-
 /* One that cannot be read does not keep the others from being verified. */
-static ErrCode verify_repos(Cli *cli, VerifyResult *total, Err *err)
+static ErrCode verify_repos(Cli *cli, const Mode *mode, VerifyResult *total, Err *err)
 {
     ErrCode first = ERR_OK;
     for (size_t i = 0; i < opt_repos(cli); i++) {
         Err why = {0};
-        ErrCode rc = verify_repo(cli, i, total, &why);
+        ErrCode rc = verify_repo(cli, mode, i, total, &why);
         if (rc == ERR_OK)
             continue;
         if (first == ERR_OK)
@@ -220,66 +245,63 @@ static ErrCode verify_repos(Cli *cli, VerifyResult *total, Err *err)
     return first;
 }
 
-/* --- without a key --- */
+/* --- the command --- */
 
-static ErrCode stored_of_repo(Cli *cli, size_t i, StoredResult *total, Err *err)
+/* `checked` becomes the document's. Warnings are shown, and are no failure. */
+static ErrCode conclude(Cli *cli, const VerifyResult *r, json_t *checked, const char *hint,
+                        Err *err)
 {
-    Repo *repo AUTO(repo_closep) = NULL;
-    StrList names AUTO(str_list_release) = {0};
-    if (opt_given(cli, OPT_CLUSTER))
-        vec_push(&names, mem_strdup(opt_cluster(cli)));
-    TRY(cli_repo_open_without_key(cli, i, names.n ? names.at[0] : NULL, &repo, err));
-    if (!names.n)
-        TRY(repo_list_clusters(repo, &names, err));
-    VerifySpec spec = {.repo = repo,
-                       .jobs = cli_jobs(cli),
-                       .progress = &cli->progress,
-                       .found = show_finding,
-                       .arg = cli};
-    VerifyResult keys = {.findings = 0};
-    TRY(verify_keys(&spec, &keys, err));
-    total->findings += keys.findings;
-    for (size_t k = 0; k < names.n; k++) {
-        repo_set_cluster(repo, names.at[k]);
-        cli_progress_begin(cli);
-        ErrCode rc = verify_stored(&spec, total, err);
-        cli_progress_end(cli);
-        if (rc != ERR_OK)
-            return rc;
-    }
-    return ERR_OK;
+    json_object_set_new(out_doc(&cli->out), "ok", json_boolean(r->findings == 0));
+    json_object_set_new(out_doc(&cli->out), "checked", checked);
+    if (!r->findings)
+        return ERR_OK;
+    err_set(err, ERR_FINDINGS, "%" PRIu64 " finding%s", r->findings, r->findings == 1 ? "" : "s");
+    return err_hint(err, "%s", hint);
 }
 
 static ErrCode verify_without_key(Cli *cli, Err *err)
 {
-    StoredResult total = {.objects = 0};
+    static const Mode mode = {.open = cli_repo_open_without_key, .cluster = verify_cluster_stored};
+    VerifyResult total = {.backups = 0};
     char bytes[TIME_TEXT_LEN];
     if (opt_bool(cli, OPT_HEAL) || opt_bool(cli, OPT_FAST) || opt_text(cli, OPT_BACKUP))
         return err_set(err, ERR_USAGE,
                        "--without-key checks all stored bytes: it does not go with --heal, --fast "
                        "or --backup");
-    for (size_t i = 0; i < opt_repos(cli); i++)
-        TRY(stored_of_repo(cli, i, &total, err));
-    json_object_set_new(out_doc(&cli->out), "ok", json_boolean(total.findings == 0));
-    json_object_set_new(out_doc(&cli->out), "checked",
-                        json_pack("{s:I,s:I,s:b}", "objects", (json_int_t)total.objects, "bytes",
-                                  (json_int_t)total.bytes, "without_key", 1));
-    if (total.findings) {
-        err_set(err, ERR_FINDINGS, "%" PRIu64 " finding%s", total.findings,
-                total.findings == 1 ? "" : "s");
-        return err_hint(err, "'pgdr verify' with the passphrase tells which backups suffer");
-    }
+    TRY(verify_repos(cli, &mode, &total, err));
+    json_t *checked = json_pack("{s:I,s:I,s:b}", "objects", (json_int_t)total.other_objects,
+                                "bytes", (json_int_t)total.bytes, "without_key", 1);
+    TRY(conclude(cli, &total, checked,
+                 "'pgdr verify' with the passphrase tells which backups suffer", err));
     log_info("the stored bytes are those that were written; objects: %" PRIu64
              ", read: %s; without "
              "the key it is not known whether any are missing or stand in another's place",
-             total.objects, size_format(total.bytes, bytes));
+             total.other_objects, size_format(total.bytes, bytes));
+    return ERR_OK;
+}
+
+static ErrCode verify_with_key(Cli *cli, Err *err)
+{
+    static const Mode mode = {.open = cli_repo_open, .cluster = verify_cluster};
+    VerifyResult total = {.backups = 0};
+    char bytes[TIME_TEXT_LEN];
+    TRY(verify_repos(cli, &mode, &total, err));
+    json_t *checked = json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "backups",
+                                (json_int_t)total.backups, "packs", (json_int_t)total.packs,
+                                "pages", (json_int_t)total.pages, "files", (json_int_t)total.files,
+                                "wal_segments", (json_int_t)total.wal_segments, "other_objects",
+                                (json_int_t)total.other_objects, "bytes", (json_int_t)total.bytes);
+    TRY(conclude(cli, &total, checked, "backups that are not named in a finding are whole", err));
+    log_info("%s; backups: %" PRIu64 ", packs: %" PRIu64 ", WAL segments: %" PRIu64
+             ", other objects: %" PRIu64 ", read: %s",
+             total.warnings ? "nothing is lost, but there are warnings" : "all is well",
+             total.backups, total.packs, total.wal_segments, total.other_objects,
+             size_format(total.bytes, bytes));
     return ERR_OK;
 }
 
 ErrCode cmd_verify(Cli *cli, Err *err)
 {
-    VerifyResult total = {.backups = 0};
-    char bytes[TIME_TEXT_LEN];
     out_findings_begin(&cli->out);
     if (opt_bool(cli, OPT_WITHOUT_KEY))
         return verify_without_key(cli, err);
@@ -290,16 +312,5 @@ ErrCode cmd_verify(Cli *cli, Err *err)
             return err_hint(err, "name two or more in the configuration file, without --repo");
         }
     }
-    TRY(verify_repos(cli, &total, err));
-    json_object_set_new(out_doc(&cli->out), "ok", json_boolean(total.findings == 0));
-    json_object_set_new(out_doc(&cli->out), "checked", checked_json(&total));
-    if (total.findings) {
-        err_set(err, ERR_FINDINGS, "%" PRIu64 " finding%s", total.findings,
-                total.findings == 1 ? "" : "s");
-        return err_hint(err, "backups that are not named in a finding are whole");
-    }
-    log_info("all is well; backups: %" PRIu64 ", packs: %" PRIu64 ", WAL segments: %" PRIu64
-             ", read: %s",
-             total.backups, total.packs, total.wal_segments, size_format(total.bytes, bytes));
-    return ERR_OK;
+    return verify_with_key(cli, err);
 }

@@ -1,222 +1,87 @@
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "catalog/lineage.h"
-#include "catalog/wal_walk.h"
-#include "lib/common/workers.h"
-#include "lib/repo/name_set.h"
-#include "verify/checker.h"
+#include "lib/repo/wal_object.h"
+#include "verify/wal_checker.h"
 
-/*
- * WAL continuity: from the start of the oldest backup of each system and timeline to the end of
- * what is archived, every segment must be there once, be readable, and follow the one before.
+/* The WAL of all systems: their histories, the marks on their timelines, what is missing
+ * (wal_presence.c), and the content of what is there (wal_content.c). */
+
+static void wal_checker_release(WalChecker *w)
+{
+    wal_ways_release(&w->ways);
+    backup_refs_release(&w->backups);
+    lineage_release(&w->lineage);
+    wal_inventory_release(&w->inv);
+    str_list_release(&w->bad_pieces);
+}
+
+/* --- marks --- */
+
+/* Two contents of a segment are told with the segment; the mark stays when one is removed by hand.
  */
-
-typedef struct WalChecker {
-    Checker *c;
-    WalStore store;
-    Lineage lineage;
-    NameSet checked; /* files whose content was read: paths share their beginnings */
-} WalChecker;
-
-/* Whose WAL is in the store: a system that was given another segment size begins its names anew. */
-static bool is_of_system(const WalChecker *w, const BackupSummary *b)
+static bool is_told(const WalChecker *w, const char *file)
 {
-    return b->system_id == w->store.system_id && b->wal_segment_size == w->store.seg_size;
+    size_t n = 0, same = 0;
+    WalName name = wal_name_parse(file, w->store.seg_size);
+    bool partial = name.kind == WAL_NAME_PARTIAL;
+    const TimelineWal *t =
+        partial || name.kind == WAL_NAME_SEGMENT ? wal_inventory_timeline(&w->inv, name.tli) : NULL;
+    const WalEntry *e = t ? wal_timeline_entries(t, name.segno, &n) : NULL;
+    for (size_t i = 0; i < n; i++)
+        same += e[i].partial == partial;
+    return same > 1;
 }
 
-/* Backups on the path whose own WAL holds the segment. */
-static void needing(const WalChecker *w, const TimelinePath *path, uint64_t segno, StrList *ret)
+static void found_frozen(WalChecker *w, uint32_t tli, const json_t *mark)
 {
-    const uint32_t size = w->store.seg_size;
-    for (size_t i = 0; i < w->c->backups.n; i++) {
-        const BackupSummary *b = w->c->backups.at[i].summary;
-        if (is_of_system(w, b) && timeline_contains(path, b->timeline, b->stop_lsn) &&
-            segno >= wal_segno(b->start_lsn, size) && segno <= wal_segno_before(b->stop_lsn, size))
-            vec_push(ret, mem_strdup(b->id));
-    }
-}
-
-static void found_segment(WalChecker *w, const TimelinePath *path, const WalStep *step,
-                          const char *problem, const char *hint)
-{
-    StrList users AUTO(str_list_release) = {0};
-    char window[160];
-    needing(w, path, step->segno, &users);
-    snprintf(window, sizeof(window),
-             "timeline %u: nothing behind " LSN_FMT " can be reached from an earlier backup",
-             step->tli, LSN_ARG(step->start));
-    char *object AUTO(mem_freep) = step->found.file[0]
-                                       ? wal_object_name(&w->store, step->file, step->found.digest)
-                                       : mem_strdup(step->file);
-    WalFound missing = {.digest = ""};
-    snprintf(missing.file, sizeof(missing.file), "%s", step->file);
-    VerifyFinding f = {.object = object,
-                       .problem = problem,
-                       .hint = hint,
-                       .backups = &users,
-                       .window = window,
-                       .store = &w->store,
-                       .wal = step->found.file[0] ? &step->found : &missing};
-    checker_found(w->c, &f);
-}
-
-/* Reads a finished segment whole; it must be valid to its end. */
-static ErrCode check_content(WalChecker *w, WalWalk *walk, const TimelinePath *path,
-                             const WalStep *step, bool *ret_good, Err *err)
-{
-    Buf data AUTO(buf_release) = {0};
-    WalSegmentCheck check;
-    Err why = {0};
-    ErrCode rc = wal_walk_read(walk, step, &data, &why);
-    atomic_fetch_add(&w->c->bytes, data.len);
-    if (rc == ERR_OK)
-        rc = wal_segment_check(data.data, data.len, step->start, NULL, NULL, &check, &why);
-    if (rc == ERR_OK && step->finished && !step->until && !check.complete)
-        rc = err_set(&why, ERR_DAMAGED, "the segment's records are not valid to its end: %s",
-                     check.why);
-    if (rc == ERR_OK && check.header.system_id != w->store.system_id)
-        rc = err_set(&why, ERR_DAMAGED, "the segment belongs to another system");
-    *ret_good = rc == ERR_OK;
-    if (rc == ERR_OK)
-        return ERR_OK;
-    if (!checker_is_finding(rc)) {
-        *err = why;
-        return rc;
-    }
-    found_segment(w, path, step, why.message, NULL);
-    return ERR_OK;
-}
-
-/* The record that crosses from one segment into the next must be whole. */
-static ErrCode check_joint(WalChecker *w, WalWalk *walk, const TimelinePath *path,
-                           const WalStep *step, WalIndex *last, Err *err)
-{
-    WalIndex x AUTO(wal_index_release) = {.start = 0};
-    Err why = {0};
-    bool joined;
-    ErrCode rc = wal_walk_index(walk, step, &x, &why);
-    if (rc == ERR_OK && last->start && last->ends == x.start && last->spills &&
-        !last->fragments_cut && !x.fragments_cut && last->tail.len) {
-        WalIndex again AUTO(wal_index_release) = {.start = x.start, .fragments_cut = false};
-        buf_append(&again.head, x.head.data, x.head.len);
-        rc = wal_index_join(last, &again, w->store.seg_size, &joined, &why);
-    }
-    if (rc != ERR_OK && !checker_is_finding(rc)) {
-        *err = why;
-        return rc;
-    }
-    if (rc != ERR_OK)
-        found_segment(w, path, step, why.message, NULL);
-    wal_index_release(last);
-    *last = x;
-    x = (WalIndex){.start = 0};
-    return ERR_OK;
-}
-
-/* What a break in the WAL says about the next backup: it begins a new window. */
-static uint64_t next_backup_segment(const WalChecker *w, const TimelinePath *path, uint64_t segno)
-{
-    uint64_t next = UINT64_MAX;
-    for (size_t i = 0; i < w->c->backups.n; i++) {
-        const BackupSummary *b = w->c->backups.at[i].summary;
-        uint64_t first = wal_segno(b->start_lsn, w->store.seg_size);
-        if (is_of_system(w, b) && timeline_contains(path, b->timeline, b->stop_lsn) &&
-            first > segno && first < next)
-            next = first;
-    }
-    return next;
-}
-
-static ErrCode check_from(WalChecker *w, const TimelinePath *path, Lsn from, Lsn need,
-                          StrList *seen, Err *err)
-{
-    const uint32_t size = w->store.seg_size;
-    WalWalk *walk AUTO(wal_walk_freep) = wal_walk_new(&w->store, path, from);
-    WalIndex last AUTO(wal_index_release) = {.start = 0};
-    for (;;) {
-        WalStep step;
-        WalWalkEnd end;
-        Err why = {0};
-        TRY(cancel_check(err));
-        ErrCode rc = wal_walk_next(walk, &step, &end, &why);
-        if (rc == ERR_CONFLICT) {
-            checker_found_err(w->c, "WAL", &why, NULL);
-            return ERR_OK;
-        }
-        if (rc != ERR_OK) {
-            *err = why;
-            return rc;
-        }
-        bool missing = end == WALK_HOLE || (end == WALK_END && step.start < need);
-        if (missing) {
-            found_segment(w, path, &step, "the segment is missing",
-                          "archive it again if a server still has it; else take a new backup");
-            uint64_t next = next_backup_segment(w, path, step.segno);
-            if (next == UINT64_MAX)
-                return ERR_OK;
-            return check_from(w, path, wal_segment_start(next, size), need, seen, err);
-        }
-        if (end == WALK_END)
-            return ERR_OK;
-        bool good = true, again = name_set_has(&w->checked, step.file);
-        w->c->result.wal_segments += !again;
-        if (!again)
-            vec_push(seen, mem_strdup(step.file));
-        if (!w->c->spec->fast && !again) {
-            TRY(check_content(w, walk, path, &step, &good, err));
-            if (good)
-                TRY(check_joint(w, walk, path, &step, &last, err));
-            else
-                wal_index_release(&last);
-        }
-        progress_add(w->c->spec->progress, size, 1);
-    }
-}
-
-static void report_frozen(WalChecker *w, uint32_t tli)
-{
-    Err err = {0};
-    char tli8[9];
-    TimelineMarks marks AUTO(timeline_marks_release) = {0};
-    snprintf(tli8, sizeof(tli8), "%08X", tli);
-    if (timeline_marks_read(&w->store, tli8, "frozen-", &marks, &err) != ERR_OK || !marks.n)
+    const char *file = json_string_value(json_object_get(mark, "file"));
+    char text[200], object[32], hint[160];
+    if (file && is_told(w, file))
         return;
-    const char *file = json_string_value(json_object_get(marks.at[0].body, "file"));
-    char text[200];
-    snprintf(text, sizeof(text),
-             "it is frozen: two servers archived different contents "
-             "of %s",
+    snprintf(text, sizeof(text), "it is frozen: two servers archived different contents of %.64s",
              file ? file : "a segment");
-    char object[32], hint[160];
     snprintf(object, sizeof(object), "timeline %u", tli);
-    snprintf(hint, sizeof(hint), "'pgdr repo resolve %s' shows both and keeps the one you choose",
+    snprintf(hint, sizeof(hint),
+             "'pgdr repo resolve %.64s' shows both and keeps the one you choose",
              file ? file : "WAL-FILE");
     VerifyFinding f = {.object = object, .problem = text, .hint = hint};
     checker_found(w->c, &f);
 }
 
-static ErrCode check_path(WalChecker *w, const BackupSummary *system, const TimelinePath *path,
-                          Err *err)
+static ErrCode check_mark(WalChecker *w, const char *name, Err *err)
 {
-    Lsn from = UINT64_MAX, need = 0;
-    for (size_t i = 0; i < w->c->backups.n; i++) {
-        const BackupSummary *b = w->c->backups.at[i].summary;
-        if (!backup_same_system(b, system) || !timeline_contains(path, b->timeline, b->stop_lsn))
-            continue;
-        from = MIN(from, b->start_lsn);
-        need = MAX(need, b->stop_lsn);
+    Err why = {0};
+    json_t *mark AUTO(json_decrefp) = NULL;
+    const char *at = name + strlen("timelines/") + strlen(w->store.system) + 1;
+    uint32_t tli = (uint32_t)strtoul(at, NULL, 16);
+    ErrCode rc = document_get_json(w->store.repo, name, KIND_MARK, &mark, NULL, &why);
+    w->c->result.other_objects++;
+    if (rc == ERR_OK && strncmp(strrchr(name, '/'), "/frozen-", 8) == 0)
+        found_frozen(w, tli, mark);
+    if (rc == ERR_OK || rc == ERR_NOT_FOUND)
+        return ERR_OK;
+    if (!checker_is_finding(rc)) {
+        *err = why;
+        return rc;
     }
-    if (from == UINT64_MAX)
-        return ERR_OK; /* no backup leads onto it */
-    for (size_t i = 0; i < path->n; i++)
-        report_frozen(w, path->at[i].tli);
-    StrList seen = {0};
-    ErrCode rc = check_from(w, path, from, need, &seen, err);
-    for (size_t i = 0; i < seen.n; i++)
-        name_set_add(&w->checked, seen.at[i]);
-    vec_release(&seen);
-    return rc;
+    err_wrap(&why, "archive-push stores nothing more of timeline %u", tli);
+    checker_found_err(w->c, name, &why, NULL);
+    return ERR_OK;
 }
+
+static ErrCode check_marks(WalChecker *w, Err *err)
+{
+    StrList names AUTO(str_list_release) = {0};
+    char *prefix AUTO(mem_freep) = mem_printf("timelines/%s/", w->store.system);
+    TRY(repo_list_names(w->store.repo, prefix, false, &names, err));
+    for (size_t i = 0; i < names.n; i++)
+        TRY(check_mark(w, names.at[i], err));
+    return ERR_OK;
+}
+
+/* --- histories --- */
 
 /* A history file that is damaged or (tli) missing. */
 static void found_history(WalChecker *w, const WalFound *found, uint32_t tli, const Err *why)
@@ -234,37 +99,52 @@ static void found_history(WalChecker *w, const WalFound *found, uint32_t tli, co
     checker_found(w->c, &finding);
 }
 
-/* Every history file by itself: the lineage as a whole cannot say which one is damaged. */
-static ErrCode check_histories(WalChecker *w, bool *ret_good, Err *err)
-{
-    WalFoundList found = {0};
-    ErrCode rc = wal_list_histories(&w->store, &found, err);
-    *ret_good = true;
-    for (size_t i = 0; i < found.n && rc == ERR_OK; i++) {
-        Buf text AUTO(buf_release) = {0};
-        Err why = {0};
-        ErrCode one = wal_read(&w->store, &found.at[i], &text, NULL, NULL, &why);
-        if (one == ERR_OK)
-            continue;
-        *ret_good = false;
-        if (checker_is_finding(one)) {
-            found_history(w, &found.at[i], 0, &why);
-        } else {
-            *err = why;
-            rc = one;
-        }
-    }
-    vec_release(&found);
-    return rc;
-}
-
-static ErrCode check_timeline(WalChecker *w, const BackupSummary *system, uint32_t tli, Err *err)
+static void found_two_histories(WalChecker *w, const WalFound *a, const WalFound *b)
 {
     Err why = {0};
-    TimelinePath path AUTO(timeline_path_release) = {0};
-    if (lineage_path(&w->lineage, tli, &path, &why) != ERR_OK)
-        return ERR_OK; /* see check_unknown */
-    return check_path(w, system, &path, err);
+    err_set(&why, ERR_CONFLICT, "there are two different contents of it: %s and %s", a->digest,
+            b->digest);
+    err_hint(&why,
+             "two servers took this timeline; 'pgdr repo resolve %s' shows both and keeps the one "
+             "you choose",
+             a->file);
+    checker_found_err(w->c, a->file, &why, NULL);
+}
+
+static ErrCode read_history(WalChecker *w, const WalFound *f, Err *err)
+{
+    Buf text AUTO(buf_release) = {0};
+    uint64_t stored;
+    WalName name = wal_name_parse(f->file, w->store.seg_size);
+    char *object AUTO(mem_freep) = wal_object_name(&w->store, f->file, f->digest);
+    w->c->result.other_objects++;
+    TRY(wal_prove(&w->store, object, f, &text, &stored, err));
+    atomic_fetch_add(&w->c->bytes, stored);
+    return lineage_add(&w->lineage, name.tli, (const char *)text.data, text.len, err);
+}
+
+/* Every history file by itself: the lineage as a whole cannot say which one is damaged. *ret_good:
+ * all of them are whole, and of one content each. */
+static ErrCode check_histories(WalChecker *w, bool *ret_good, Err *err)
+{
+    const WalFoundList *all = &w->inv.histories;
+    *ret_good = true;
+    for (size_t i = 0; i < all->n; i++) {
+        const WalFound *f = &all->at[i];
+        Err why = {0};
+        ErrCode rc = read_history(w, f, &why);
+        if (rc != ERR_OK && !checker_is_finding(rc)) {
+            *err = why;
+            return rc;
+        }
+        if (rc != ERR_OK)
+            found_history(w, f, 0, &why);
+        bool twice = i > 0 && strcmp(all->at[i - 1].file, f->file) == 0;
+        if (twice)
+            found_two_histories(w, &all->at[i - 1], f);
+        *ret_good &= rc == ERR_OK && !twice;
+    }
+    return ERR_OK;
 }
 
 static void found_unknown(WalChecker *w, uint32_t tli)
@@ -275,82 +155,110 @@ static void found_unknown(WalChecker *w, uint32_t tli)
         found_history(w, &(WalFound){.digest = ""}, tli, &why);
 }
 
-/* Timelines that have WAL or backups, but no history that tells where they come from. */
-static ErrCode check_unknown(WalChecker *w, const BackupSummary *system, Err *err)
+static bool is_of_system(const WalChecker *w, const BackupSummary *b)
 {
-    TimelineList list = {0};
-    ErrCode rc = lineage_unknown(&w->store, &w->lineage, &list, err);
-    for (size_t i = 0; i < w->c->backups.n; i++) {
-        const BackupSummary *b = w->c->backups.at[i].summary;
-        bool listed = !backup_same_system(b, system);
-        for (size_t k = 0; k < list.n && !listed; k++)
-            listed = list.at[k] == b->timeline;
-        if (!listed)
-            vec_push(&list, b->timeline);
-    }
-    for (size_t i = 0; i < list.n && rc == ERR_OK; i++)
-        found_unknown(w, list.at[i]);
-    vec_release(&list);
-    return rc;
+    return b->system_id == w->store.system_id && b->wal_segment_size == w->store.seg_size;
 }
 
-static ErrCode check_system(WalChecker *w, const BackupSummary *system, Err *err)
+/* Timelines that have WAL or backups, but no history that tells where they come from. */
+static void check_unknown(WalChecker *w)
 {
-    uint32_t newest = 1;
-    TRY(check_unknown(w, system, err));
+    TimelineList list = {0};
+    for (size_t i = 0; i < w->inv.timelines.n; i++)
+        if (!lineage_knows(&w->lineage, w->inv.timelines.at[i].tli))
+            vec_push(&list, w->inv.timelines.at[i].tli);
+    for (size_t i = 0; i < w->backups.n; i++) {
+        bool listed = !is_of_system(w, w->backups.at[i]);
+        for (size_t k = 0; k < list.n && !listed; k++)
+            listed = list.at[k] == w->backups.at[i]->timeline;
+        if (!listed)
+            vec_push(&list, w->backups.at[i]->timeline);
+    }
+    for (size_t i = 0; i < list.n; i++)
+        found_unknown(w, list.at[i]);
+    vec_release(&list);
+}
+
+/* --- systems --- */
+
+static ErrCode check_system(WalChecker *w, Err *err)
+{
+    bool good;
     for (size_t i = 0; i < w->c->backups.n; i++)
-        if (backup_same_system(w->c->backups.at[i].summary, system))
-            newest = MAX(newest, w->c->backups.at[i].summary->timeline);
-    for (size_t i = 0; i < w->lineage.steps.n; i++)
-        newest = MAX(newest, w->lineage.steps.at[i].tli);
-    for (uint32_t tli = newest; tli; tli--) {
-        bool known = tli == 1;
-        for (size_t i = 0; i < w->lineage.steps.n; i++)
-            known |= w->lineage.steps.at[i].tli == tli;
-        for (size_t i = 0; i < w->c->backups.n; i++)
-            known |= backup_same_system(w->c->backups.at[i].summary, system) &&
-                     w->c->backups.at[i].summary->timeline == tli;
-        if (known && lineage_is_leaf(&w->lineage, tli))
-            TRY(check_timeline(w, system, tli, err));
+        vec_push(&w->backups, w->c->backups.at[i].summary);
+    TRY(wal_inventory_read(&w->store, &w->inv, err));
+    for (size_t i = 0; i < w->inv.strays.n; i++)
+        vec_push(&w->c->others, mem_strdup(w->inv.strays.at[i]));
+    TRY(check_histories(w, &good, err));
+    if (good) {
+        check_unknown(w);
+        TRY(wal_ways_find(&w->inv, &w->store, &w->lineage, &w->backups, &w->ways, err));
+        w->ways_known = true;
+    }
+    TRY(check_marks(w, err));
+    check_wal_presence(w);
+    return check_wal_content(w, err);
+}
+
+/* Of what lies below one folder, the systems; what is none of their names is looked at by itself.
+ */
+static ErrCode add_systems(Checker *c, const char *folder, StrList *ret, Err *err)
+{
+    StrList names AUTO(str_list_release) = {0};
+    TRY(repo_list_names(c->repo, folder, true, &names, err));
+    for (size_t i = 0; i < names.n; i++) {
+        uint64_t id;
+        uint32_t size;
+        char *name = names.at[i] + strlen(folder);
+        size_t len = strlen(name);
+        bool below = len && name[len - 1] == '/';
+        if (below)
+            name[len - 1] = '\0';
+        bool is = below && wal_system_parse(name, &id, &size) && wal_segment_size_valid(size);
+        if (is) {
+            WalStore store;
+            wal_store_init(&store, c->repo, id, size);
+            is = strcmp(store.system, name) == 0;
+        }
+        if (is && !str_list_has(ret, name))
+            vec_push(ret, mem_strdup(name));
+        if (below && !is)
+            vec_push(&c->other_folders, mem_printf("%s%s/", folder, name));
+        if (!below)
+            vec_push(&c->others, mem_strdup(names.at[i]));
     }
     return ERR_OK;
 }
 
-static ErrCode check_lineage(WalChecker *w, const BackupSummary *system, Err *err)
+/* Those of the backups under test; and when that is all of them, those of all WAL there is. */
+static ErrCode find_systems(Checker *c, StrList *ret, Err *err)
 {
-    Err why = {0};
-    bool good;
-    TRY(check_histories(w, &good, err));
-    if (!good)
-        return ERR_OK; /* which timelines there are is not known until they are mended */
-    ErrCode rc = lineage_read(&w->store, &w->lineage, &why);
-    if (rc == ERR_OK)
-        return check_system(w, system, err);
-    if (!checker_is_finding(rc)) {
-        *err = why;
-        return rc;
+    static const char *const folders[] = {"wal/", "tail/", "timelines/"};
+    for (size_t i = 0; i < c->backups.n; i++) {
+        WalStore store;
+        const BackupSummary *b = c->backups.at[i].summary;
+        wal_store_init(&store, c->repo, b->system_id, b->wal_segment_size);
+        if (!str_list_has(ret, store.system))
+            vec_push(ret, mem_strdup(store.system));
     }
-    checker_found_err(w->c, "timeline histories", &why, NULL);
+    for (size_t i = 0; i < ARRAY_LEN(folders) && !c->spec->backup_id; i++)
+        TRY(add_systems(c, folders[i], ret, err));
     return ERR_OK;
 }
 
 ErrCode check_wal(Checker *c, Err *err)
 {
+    StrList systems AUTO(str_list_release) = {0};
     progress_begin(c->spec->progress, "checking WAL", 0, 0);
-    for (size_t i = 0; i < c->backups.n; i++) {
-        const BackupSummary *b = c->backups.at[i].summary;
-        bool seen = false;
-        for (size_t k = 0; k < i && !seen; k++)
-            seen = backup_same_system(c->backups.at[k].summary, b);
-        if (seen)
-            continue;
-        WalChecker w = {.c = c};
-        wal_store_init(&w.store, c->repo, b->system_id, b->wal_segment_size);
-        ErrCode rc = check_lineage(&w, b, err);
-        lineage_release(&w.lineage);
-        name_set_release(&w.checked);
-        if (rc != ERR_OK)
-            return rc;
+    TRY(find_systems(c, &systems, err));
+    for (size_t i = 0; i < systems.n; i++) {
+        WalChecker w AUTO(wal_checker_release) = {.c = c};
+        uint64_t id = 0;
+        uint32_t size = 0;
+        if (!wal_system_parse(systems.at[i], &id, &size))
+            return err_set(err, ERR_INTERNAL, "'%s' is no system", systems.at[i]);
+        wal_store_init(&w.store, c->repo, id, size);
+        TRY(check_system(&w, err));
     }
     return ERR_OK;
 }

@@ -29,9 +29,13 @@ typedef struct Checker {
     const VerifySpec *spec;
     Repo *repo;
     BackupList list;
+    BackupStates states;
     VEC(CheckedBackup) backups;
     VEC(CheckedPack) packs; /* sorted by name */
-    pthread_mutex_t lock;   /* of the findings */
+    /* What is stored besides (names and folders relative to the cluster): noted where it is come
+     * upon, read by check_rest(). */
+    StrList others, other_folders;
+    pthread_mutex_t lock; /* of the findings */
     VerifyResult result;
     atomic_uint_fast64_t pages, bytes;
 } Checker;
@@ -42,6 +46,9 @@ void checker_found(Checker *c, const VerifyFinding *f);
 void checker_found_err(Checker *c, const char *object, const Err *err, const StrList *backups);
 /* True for errors that are findings (damage, absence); others end the verification. */
 bool checker_is_finding(ErrCode rc);
+/* There are backups that are not whole, or retired, but may come back: what they need is not known.
+ */
+bool checker_has_others(const Checker *c);
 /* The ids of the backups that use a pack, appended. */
 void checker_users(const Checker *c, const CheckedPack *p, StrList *ret);
 
@@ -49,5 +56,7 @@ MUST_CHECK ErrCode check_packs_present(Checker *c, Err *err);
 MUST_CHECK ErrCode check_packs_content(Checker *c, Err *err);
 MUST_CHECK ErrCode check_manifests(Checker *c, Err *err);
 MUST_CHECK ErrCode check_wal(Checker *c, Err *err);
+/* Objects that no backup and no timeline needs, but whose bytes are to be right, too. */
+MUST_CHECK ErrCode check_rest(Checker *c, Err *err);
 
 #endif

@@ -1,10 +1,12 @@
 #include "verify/heal.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "catalog/wal_copy.h"
 #include "lib/common/log.h"
 #include "lib/common/workers.h"
+#include "lib/pg/wal_name.h"
 #include "lib/repo/copy.h"
 
 void damage_release(Damage *d)
@@ -15,8 +17,10 @@ void damage_release(Damage *d)
 
 static void add_wal(Damage *d, const VerifyFinding *f)
 {
-    DamagedWal w = {
-        .system_id = f->store->system_id, .seg_size = f->store->seg_size, .file = *f->wal};
+    DamagedWal w = {.system_id = f->store->system_id,
+                    .seg_size = f->store->seg_size,
+                    .file = *f->wal,
+                    .more = f->wal_more};
     for (size_t i = 0; i < d->wal.n; i++)
         if (d->wal.at[i].system_id == w.system_id &&
             strcmp(d->wal.at[i].file.file, w.file.file) == 0 &&
@@ -37,12 +41,51 @@ void damage_add(Damage *d, const VerifyFinding *f)
                 vec_push(&d->backups, mem_strdup(f->backups->at[i]));
 }
 
+/* A gap: those of its segments that the other repository has, folder by folder. */
+static ErrCode heal_gap(WalStore *from, WalStore *to, const DamagedWal *w, uint64_t *ret_healed,
+                        Err *err)
+{
+    WalName first = wal_name_parse(w->file.file, w->seg_size);
+    StrList folders AUTO(str_list_release) = {0};
+    WalFoundList found = {0};
+    char tli8[9];
+    ErrCode rc = ERR_OK;
+    snprintf(tli8, sizeof(tli8), "%08X", first.tli);
+    TRY(wal_list_directories(from, tli8, &folders, err));
+    for (size_t i = 0; i < folders.n && rc == ERR_OK; i++) {
+        char last[WAL_NAME_MAX];
+        wal_name_segment(first.tli, first.segno + w->more, w->seg_size, last);
+        if (strncmp(folders.at[i], w->file.file, 16) >= 0 && strncmp(folders.at[i], last, 16) <= 0)
+            rc = wal_list_directory(from, tli8, folders.at[i], false, &found, err);
+    }
+    for (size_t i = 0; i < found.n && rc == ERR_OK; i++) {
+        WalFound missing = {.digest = ""};
+        WalName name = wal_name_parse(found.at[i].file, w->seg_size);
+        if (name.kind != WAL_NAME_SEGMENT || name.segno < first.segno ||
+            name.segno > first.segno + w->more)
+            continue;
+        snprintf(missing.file, sizeof(missing.file), "%s", found.at[i].file);
+        rc = wal_copy_heal(from, to, &missing, err);
+        *ret_healed += rc == ERR_OK;
+    }
+    vec_release(&found);
+    return rc;
+}
+
 static ErrCode heal_wal(Repo *repo, Repo *other, const DamagedWal *w, Err *err)
 {
     WalStore to, from;
+    uint64_t healed = 0;
     wal_store_init(&to, repo, w->system_id, w->seg_size);
     wal_store_init(&from, other, w->system_id, w->seg_size);
-    return wal_copy_heal(&from, &to, &w->file, err);
+    if (!w->more)
+        return wal_copy_heal(&from, &to, &w->file, err);
+    TRY(heal_gap(&from, &to, w, &healed, err));
+    if (!healed)
+        return err_set(err, ERR_NOT_FOUND,
+                       "'%s' has none of the segments from %s on that are missing", repo_url(other),
+                       w->file.file);
+    return ERR_OK; /* what is missing still, the next look shows */
 }
 
 /* Interruption and a failure to write end the work; else another repository may do better. */

@@ -14,6 +14,7 @@ typedef struct DamagedWal {
     uint64_t system_id;
     uint32_t seg_size;
     WalFound file;
+    uint64_t more; /* missing segments behind it */
 } DamagedWal;
 
 typedef struct Damage {

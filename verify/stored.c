@@ -55,7 +55,7 @@ static bool may_stand_in_backup(const char *object, const char *kind)
 /* Whether objects of this kind have names like this. */
 static bool may_stand(const char *name, const char *kind)
 {
-    const char *last = strrchr(name, '/') + 1;
+    const char *slash = strrchr(name, '/'), *last = slash ? slash + 1 : name;
     if (starts(name, "packs/"))
         return strcmp(kind, last[0] == 'm' ? KIND_MAPS : KIND_PACK) == 0;
     if (starts(name, "wal/") || starts(name, "orphan/"))
@@ -64,6 +64,10 @@ static bool may_stand(const char *name, const char *kind)
         return strcmp(kind, KIND_TAIL) == 0;
     if (starts(name, "backups/"))
         return may_stand_in_backup(last, kind);
+    if (starts(name, "trash/"))
+        return strcmp(kind, KIND_TRASH) == 0;
+    if (starts(name, "leases/") || starts(name, "timelines/"))
+        return strcmp(kind, KIND_MARK) == 0;
     return true;
 }
 
@@ -75,15 +79,14 @@ static ErrCode note_object(void *arg, const RepoEntry *e, Err *err)
     return ERR_OK;
 }
 
-static ErrCode read_and_check(StoredCheck *s, const StoredObject *o, Err *err)
+ErrCode stored_object_check(Repo *repo, const char *name, uint64_t *ret_bytes, Err *err)
 {
     Buf data AUTO(buf_release) = {0};
     char kind[KIND_LEN + 1];
-    TRY(repo_get(s->checker.repo, o->name, STORED_OBJECT_MAX, &data, err));
-    atomic_fetch_add(&s->bytes, data.len);
-    progress_add(s->checker.spec->progress, data.len, 1);
+    TRY(repo_get(repo, name, STORED_OBJECT_MAX, &data, err));
+    *ret_bytes = data.len;
     TRY(object_check_bytes(data.data, data.len, kind, err));
-    if (!may_stand(o->name, kind))
+    if (!may_stand(name, kind))
         return err_set(err, ERR_DAMAGED, "an object of another kind (%s) stands here", kind);
     return ERR_OK;
 }
@@ -98,7 +101,10 @@ static ErrCode check_object(void *arg, unsigned thread, size_t i, Err *err)
     bool large = o->size > STORED_OBJECT_SMALL;
     if (large)
         pthread_mutex_lock(&s->large);
-    ErrCode rc = read_and_check(s, o, &why);
+    uint64_t bytes = 0;
+    ErrCode rc = stored_object_check(s->checker.repo, o->name, &bytes, &why);
+    atomic_fetch_add(&s->bytes, bytes);
+    progress_add(s->checker.spec->progress, bytes, 1);
     if (large)
         pthread_mutex_unlock(&s->large);
     if (rc == ERR_OK || rc == ERR_NOT_FOUND) /* removed since it was listed */
@@ -111,7 +117,7 @@ static ErrCode check_object(void *arg, unsigned thread, size_t i, Err *err)
     return ERR_OK;
 }
 
-ErrCode verify_stored(const VerifySpec *spec, StoredResult *ret, Err *err)
+ErrCode verify_stored(const VerifySpec *spec, VerifyResult *ret, Err *err)
 {
     StoredCheck s AUTO(stored_check_release) = {.checker = {.spec = spec, .repo = spec->repo}};
     RepoList list = {.prefix = "", .want_stat = true, .fn = note_object, .arg = &s};
@@ -123,7 +129,7 @@ ErrCode verify_stored(const VerifySpec *spec, StoredResult *ret, Err *err)
         bytes += s.objects.at[i].size;
     progress_begin(spec->progress, "checking stored bytes", bytes, s.objects.n);
     TRY(parallel_run(spec->jobs, s.objects.n, check_object, &s, err));
-    ret->objects += s.objects.n;
+    ret->other_objects += s.objects.n;
     ret->bytes += atomic_load(&s.bytes);
     ret->findings += s.checker.result.findings;
     return ERR_OK;

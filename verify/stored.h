@@ -9,11 +9,11 @@
 
 #include "verify/verify.h"
 
-typedef struct StoredResult {
-    uint64_t objects, bytes, findings;
-} StoredResult;
+/* One object: *ret_bytes is what was read. ERR_DAMAGED, or why it cannot be read. */
+MUST_CHECK ErrCode stored_object_check(Repo *repo, const char *name, uint64_t *ret_bytes, Err *err);
 
-/* All objects of the repository's cluster. Of `spec`: repo, jobs, progress, found. */
-MUST_CHECK ErrCode verify_stored(const VerifySpec *spec, StoredResult *ret, Err *err);
+/* All objects of the repository's cluster. Of `spec`: repo, jobs, progress, found. In *ret:
+ * other_objects, bytes, findings. */
+MUST_CHECK ErrCode verify_stored(const VerifySpec *spec, VerifyResult *ret, Err *err);
 
 #endif

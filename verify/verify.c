@@ -18,7 +18,7 @@ bool checker_is_finding(ErrCode rc)
 void checker_found(Checker *c, const VerifyFinding *f)
 {
     pthread_mutex_lock(&c->lock);
-    c->result.findings++;
+    (*(f->warning ? &c->result.warnings : &c->result.findings))++;
     c->spec->found(c->spec->arg, f);
     pthread_mutex_unlock(&c->lock);
 }
@@ -31,6 +31,16 @@ void checker_found_err(Checker *c, const char *object, const Err *err, const Str
                        .backups = backups,
                        .in_backups = backups != NULL};
     checker_found(c, &f);
+}
+
+bool checker_has_others(const Checker *c)
+{
+    for (size_t i = 0; i < c->states.n; i++) {
+        const BackupState *s = &c->states.at[i];
+        if ((s->manifest || s->summary) && !backup_find(&c->list, s->id))
+            return true;
+    }
+    return false;
 }
 
 static bool uses_pack(const CheckedBackup *b, const CheckedPack *p)
@@ -64,6 +74,9 @@ static void checker_release(Checker *c)
         free(c->packs.at[i].name);
     vec_release(&c->packs);
     backup_list_release(&c->list);
+    backup_states_release(&c->states);
+    str_list_release(&c->others);
+    str_list_release(&c->other_folders);
     pthread_mutex_destroy(&c->lock);
 }
 
@@ -87,32 +100,72 @@ static void found_stray(Checker *c, const char *name)
     checker_found(c, &f);
 }
 
-/* Half a backup: a part of the pair that makes it exist is there, and nobody has left a lease
- * that tells that he did not come to the end. */
+/* Half a backup, by what its leases say about who makes it. */
+typedef enum HalfBackup {
+    HALF_IN_THE_MAKING, /* somebody is at it */
+    HALF_LEFT,          /* somebody was, and has not taken his lease away */
+    HALF_LOST,          /* nobody has begun and not ended it: what is missing was lost */
+} HalfBackup;
+
+static void found_half(Checker *c, const BackupState *s, HalfBackup half)
+{
+    StrList ids AUTO(str_list_release) = {0};
+    vec_push(&ids, mem_strdup(s->id));
+    char *name AUTO(mem_freep) = backup_object_name(s->id, s->manifest ? "summary" : "manifest");
+    VerifyFinding f = {.object = name, .backups = &ids, .in_backups = true};
+    if (half == HALF_LEFT) {
+        f.warning = true;
+        f.problem = "it is missing: who made this backup was killed, either before it was "
+                    "committed, or behind that, and then this object was lost";
+        f.hint = "'pgdr verify --heal' makes it whole when another repository has it; else it "
+                 "counts for nothing: 'pgdr info' lists the others, 'pgdr backup' takes a new one";
+    } else {
+        f.problem = s->manifest ? "it is missing: the backup was never committed, or this object "
+                                  "was lost"
+                                : "it is missing";
+    }
+    checker_found(c, &f);
+}
+
+/* The manifest is put before the summary: where only the summary is, something was lost. */
+static ErrCode judge_half(Checker *c, const BackupState *s, const StrList *live,
+                          const StrList *left, Err *err)
+{
+    HalfBackup half = str_list_has(live, s->id)   ? HALF_IN_THE_MAKING
+                      : str_list_has(left, s->id) ? HALF_LEFT
+                                                  : HALF_LOST;
+    if (!s->manifest)
+        half = HALF_LOST;
+    if (half == HALF_IN_THE_MAKING)
+        return ERR_OK;
+    /* It may have been committed, or removed, since it was listed. */
+    BackupStates now AUTO(backup_states_release) = {0};
+    TRY(backup_states_read(c->repo, s->id, &now, err));
+    if (now.n && now.at[0].manifest == s->manifest && now.at[0].summary == s->summary)
+        found_half(c, s, half);
+    return ERR_OK;
+}
+
+static bool is_asked_for(const Checker *c, const char *id)
+{
+    const char *asked = c->spec->backup_id;
+    return !asked || strncmp(id, asked, strlen(asked)) == 0;
+}
+
+/* Half a backup: one of the pair that makes it exist is there. */
 static ErrCode check_halves(Checker *c, Err *err)
 {
-    BackupStates states AUTO(backup_states_release) = {0};
-    StrList begun AUTO(str_list_release) = {0};
-    TRY(lease_backups_begun(c->repo, &begun, err));
-    TRY(backup_states_read(c->repo, NULL, &states, err));
-    for (size_t i = 0; i < states.n; i++) {
-        const BackupState *s = &states.at[i];
+    StrList live AUTO(str_list_release) = {0};
+    StrList left AUTO(str_list_release) = {0};
+    TRY(backup_states_read(c->repo, NULL, &c->states, err));
+    /* Behind the listing: who made what was listed has his lease still, or has come to the end. */
+    TRY(lease_makers(c->repo, &live, &left, err));
+    for (size_t i = 0; i < c->states.n; i++) {
+        const BackupState *s = &c->states.at[i];
         if (!*s->id)
             found_stray(c, s->objects.at[0]);
-        if (s->manifest == s->summary || s->deleted.n || str_list_has(&begun, s->id) ||
-            (c->spec->backup_id && strncmp(s->id, c->spec->backup_id, strlen(c->spec->backup_id))))
-            continue;
-        StrList ids AUTO(str_list_release) = {0};
-        vec_push(&ids, mem_strdup(s->id));
-        char *name AUTO(mem_freep) =
-            backup_object_name(s->id, s->manifest ? "summary" : "manifest");
-        VerifyFinding f = {.object = name,
-                           .problem = s->manifest ? "it is missing: the backup was never "
-                                                    "committed, or this object was lost"
-                                                  : "it is missing",
-                           .backups = &ids,
-                           .in_backups = true};
-        checker_found(c, &f);
+        if (s->manifest != s->summary && !s->deleted.n && is_asked_for(c, s->id))
+            TRY(judge_half(c, s, &live, &left, err));
     }
     return ERR_OK;
 }
@@ -242,6 +295,8 @@ ErrCode verify_run(const VerifySpec *spec, VerifyResult *ret, Err *err)
         TRY(check_manifests(&c, err));
     }
     TRY(check_wal(&c, err));
+    if (!spec->fast && !spec->backup_id)
+        TRY(check_rest(&c, err));
     c.result.pages = atomic_load(&c.pages);
     c.result.bytes += atomic_load(&c.bytes);
     *ret = c.result;

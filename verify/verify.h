@@ -2,9 +2,10 @@
 #define PGDR_VERIFY_VERIFY_H
 
 /*
- * Checks what is stored: that nothing is missing, that every byte is what was written, that lists,
- * manifests and maps agree, and that the WAL from each backup's start to the end of its window is
- * unbroken. It collects everything that is wrong and stops only when the storage does not answer.
+ * Checks what is stored: that nothing is missing, that every byte of every object is what was
+ * written, that lists, manifests and maps agree, and that the WAL from each backup's start to the
+ * end of every timeline that it leads to is unbroken. It collects everything that is wrong, tells
+ * what that costs, and stops only when the storage does not answer. Each object is read once.
  */
 
 #include "catalog/backups.h"
@@ -12,21 +13,23 @@
 #include "lib/repo/wal_store.h"
 
 typedef struct VerifyFinding {
+    bool warning;           /* nothing is known to be lost by it */
     const char *object;     /* relative to the cluster; or what it is about */
     const char *problem;    /* in words */
     const char *hint;       /* NULL: none */
-    const StrList *backups; /* ids that cannot be restored because of it */
-    const char *window;     /* what part of the recovery window suffers; NULL: none */
+    const StrList *backups; /* ids that cannot be restored because of it; NULL: none */
+    const StrList *windows; /* what can no longer be reached, timeline by timeline; NULL: all can */
     /* What would have to be written again: the objects of `backups`, or a file of the WAL (its
-     * digest is "" when nothing of it is left). */
+     * digest is "" when nothing of it is left), and so many segments behind it. */
     bool in_backups;
     const WalStore *store; /* NULL: not about a WAL file */
     const WalFound *wal;
+    uint64_t wal_more;
 } VerifyFinding;
 
 typedef struct VerifySpec {
     Repo *repo;
-    const char *backup_id; /* NULL: all */
+    const char *backup_id; /* only this one, and what it leads to; NULL: all that is stored */
     bool fast;             /* names and sizes only */
     unsigned jobs;
     Progress *progress;
@@ -36,8 +39,10 @@ typedef struct VerifySpec {
 } VerifySpec;
 
 typedef struct VerifyResult {
-    uint64_t backups, packs, pages, files, wal_segments, bytes;
-    uint64_t findings;
+    uint64_t backups, packs, pages, files, wal_segments;
+    uint64_t other_objects; /* besides these: histories, tails, marks, what nothing needs, … */
+    uint64_t bytes;
+    uint64_t findings, warnings;
 } VerifyResult;
 
 /* The copies of the repository's keys, which are no cluster's. */

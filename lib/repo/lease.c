@@ -128,33 +128,35 @@ static ErrCode lease_found(void *arg, const RepoEntry *e, Err *err)
     return ERR_OK;
 }
 
-/* Which leases count. */
-typedef enum LeaseChoice {
-    LEASES_LIVE, /* whose holder is not known to be dead */
-    LEASES_MADE, /* of work that makes the backups it names, whoever holds them */
-} LeaseChoice;
-
-static bool lease_counts(const json_t *body, LeaseChoice choice)
+/* Its holder is known to be dead. */
+static bool holder_is_gone(const json_t *body)
 {
     const char *process = json_string_value(json_object_get(body, "process"));
-    const char *what = json_string_value(json_object_get(body, "what"));
-    if (choice == LEASES_MADE)
-        return what && (strcmp(what, LEASE_BACKUP) == 0 || strcmp(what, LEASE_COPY) == 0);
-    return !process || !procid_is_gone(process);
+    return process && procid_is_gone(process);
 }
 
-static ErrCode lease_read(Repo *repo, const char *name, LeaseChoice choice, StrList *ret, Err *err)
+/* The holder makes the backups that it names. */
+static bool holder_makes(const json_t *body)
 {
-    json_t *body AUTO(json_decrefp) = NULL;
-    ErrCode rc = document_get_json(repo, name, KIND_MARK, &body, NULL, err);
-    if (rc == ERR_NOT_FOUND)
-        return ERR_OK; /* released meanwhile */
-    if (rc != ERR_OK)
-        return rc;
+    const char *what = json_string_value(json_object_get(body, "what"));
+    return what && (strcmp(what, LEASE_BACKUP) == 0 || strcmp(what, LEASE_COPY) == 0);
+}
+
+/* *ret is NULL when it was released meanwhile. */
+static ErrCode lease_get(Repo *repo, const char *name, json_t **ret, Err *err)
+{
+    Err why = {0};
+    ErrCode rc = document_get_json(repo, name, KIND_MARK, ret, NULL, &why);
+    if (rc == ERR_OK || rc == ERR_NOT_FOUND)
+        return ERR_OK;
+    *err = why;
+    return rc;
+}
+
+static ErrCode lease_ids(const json_t *body, StrList *ret, Err *err)
+{
     json_t *ids, *item;
     size_t i;
-    if (!lease_counts(body, choice))
-        return ERR_OK;
     TRY(json_get_array(body, "backups", &ids, err));
     json_array_foreach(ids, i, item) if (json_is_string(item))
         vec_push(ret, mem_strdup(json_string_value(item)));
@@ -175,31 +177,48 @@ static ErrCode now_for_leases(Repo *repo, TimeUs *ret, Err *err)
     return rc;
 }
 
+/* All leases, and the time to compare theirs with. */
+static ErrCode leases_list(Repo *repo, LeasesFound *ret, TimeUs *ret_now, Err *err)
+{
+    RepoList list = {.prefix = LEASE_PREFIX, .want_stat = true, .fn = lease_found, .arg = ret};
+    TRY(repo_list(repo, &list, err));
+    return ret->n ? now_for_leases(repo, ret_now, err) : ERR_OK;
+}
+
 ErrCode lease_backups(Repo *repo, StrList *ret, Err *err)
 {
     LeasesFound found AUTO(leases_found_release) = {0};
-    RepoList list = {.prefix = LEASE_PREFIX, .want_stat = true, .fn = lease_found, .arg = &found};
     TimeUs now = 0;
-    TRY(repo_list(repo, &list, err));
-    if (found.n)
-        TRY(now_for_leases(repo, &now, err));
-    for (size_t i = 0; i < found.n; i++)
-        if (now - found.at[i].mtime < LEASE_LIVE)
-            TRY(lease_read(repo, found.at[i].name, LEASES_LIVE, ret, err));
+    TRY(leases_list(repo, &found, &now, err));
+    for (size_t i = 0; i < found.n; i++) {
+        json_t *body AUTO(json_decrefp) = NULL;
+        if (now - found.at[i].mtime >= LEASE_LIVE)
+            continue;
+        TRY(lease_get(repo, found.at[i].name, &body, err));
+        if (body && !holder_is_gone(body))
+            TRY(lease_ids(body, ret, err));
+    }
     str_list_sort(ret);
     return ERR_OK;
 }
 
-ErrCode lease_backups_begun(Repo *repo, StrList *ret, Err *err)
+ErrCode lease_makers(Repo *repo, StrList *ret_live, StrList *ret_left, Err *err)
 {
     LeasesFound found AUTO(leases_found_release) = {0};
-    RepoList list = {.prefix = LEASE_PREFIX, .want_stat = true, .fn = lease_found, .arg = &found};
-    TRY(repo_list(repo, &list, err));
+    TimeUs now = 0;
+    TRY(leases_list(repo, &found, &now, err));
     for (size_t i = 0; i < found.n; i++) {
+        json_t *body AUTO(json_decrefp) = NULL;
         Err why = {0};
-        if (lease_read(repo, found.at[i].name, LEASES_MADE, ret, &why) != ERR_OK)
+        ErrCode rc = lease_get(repo, found.at[i].name, &body, &why);
+        if (rc == ERR_OK && body && holder_makes(body)) {
+            bool live = now - found.at[i].mtime < LEASE_LIVE && !holder_is_gone(body);
+            rc = lease_ids(body, live ? ret_live : ret_left, &why);
+        }
+        if (rc != ERR_OK)
             log_err(LOG_WARN, &why);
     }
-    str_list_sort(ret);
+    str_list_sort(ret_live);
+    str_list_sort(ret_left);
     return ERR_OK;
 }

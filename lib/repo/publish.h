@@ -118,9 +118,12 @@ MUST_CHECK ErrCode lease_take(Repo *repo, const char *what, const StrList *backu
 void lease_release(Lease *lease);
 /* Ids named by live leases, appended, sorted. A lease whose holder died on this machine is none. */
 MUST_CHECK ErrCode lease_backups(Repo *repo, StrList *ret, Err *err);
-/* Ids named by any lease of a backup or a copy that is made, also one that has lapsed or whose
- * holder is dead: who ends his work takes his lease away, so that it was begun and not ended.
- * Appended, sorted. */
-MUST_CHECK ErrCode lease_backups_begun(Repo *repo, StrList *ret, Err *err);
+/*
+ * Ids named by the leases of who makes a backup, or a copy of one: in *ret_live by live ones, in
+ * *ret_left by those that have lapsed or whose holder is dead. Who ends his work takes his lease
+ * away, so what is left tells of work that was begun and has not ended well; but who was killed
+ * behind the commit leaves one, too. Appended, sorted. A lease that cannot be read is only logged.
+ */
+MUST_CHECK ErrCode lease_makers(Repo *repo, StrList *ret_live, StrList *ret_left, Err *err);
 
 #endif

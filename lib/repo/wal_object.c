@@ -270,19 +270,27 @@ static ErrCode cannot_read(const WalStore *s, const WalObject *o, Err *err)
                     repo_url(s->repo));
 }
 
-ErrCode wal_read(WalStore *s, const WalFound *found, Buf *data, WalMeta *meta, Buf *table, Err *err)
+/* The whole content, appended to *data once it is proven. */
+static ErrCode read_content(WalStore *s, const WalFound *found, WalObject *o, bool stored_digest,
+                            Buf *data, Err *err)
 {
-    WalObject o AUTO(wal_object_release) = {.name = wal_object_name(s, found->file, found->digest)};
-    ErrCode rc = wal_object_load(s, found, &o, false, err);
+    ErrCode rc = wal_object_load(s, found, o, stored_digest, err);
     if (rc == ERR_OK) {
-        PiecesRead p = {.object = &o, .memory = buf_reserve(data, o.meta.size), .fd = -1};
+        PiecesRead p = {.object = o, .memory = buf_reserve(data, o->meta.size), .fd = -1};
         rc = pieces_read(&p, 1, err);
     }
     if (rc == ERR_OK)
-        rc = check_digest(s, &o, found, err);
+        rc = check_digest(s, o, found, err);
     if (rc != ERR_OK)
-        return cannot_read(s, &o, err);
-    data->len += o.meta.size;
+        return cannot_read(s, o, err);
+    data->len += o->meta.size;
+    return ERR_OK;
+}
+
+ErrCode wal_read(WalStore *s, const WalFound *found, Buf *data, WalMeta *meta, Buf *table, Err *err)
+{
+    WalObject o AUTO(wal_object_release) = {.name = wal_object_name(s, found->file, found->digest)};
+    TRY(read_content(s, found, &o, false, data, err));
     if (meta)
         *meta = o.meta;
     if (table) {
@@ -290,6 +298,15 @@ ErrCode wal_read(WalStore *s, const WalFound *found, Buf *data, WalMeta *meta, B
         buf_append(table, o.table.data, o.table.len);
     }
     return ERR_OK;
+}
+
+ErrCode wal_prove(WalStore *s, const char *name, const WalFound *found, Buf *data,
+                  uint64_t *ret_stored, Err *err)
+{
+    WalObject o AUTO(wal_object_release) = {.name = mem_strdup(name)};
+    ErrCode rc = read_content(s, found, &o, true, data, err);
+    *ret_stored = o.stored.len;
+    return rc;
 }
 
 ErrCode wal_read_to_file(WalStore *s, const WalFound *found, int fd, const char *path,

@@ -60,6 +60,13 @@ MUST_CHECK ErrCode wal_remove(WalStore *s, const WalFound *found, Err *err);
  * appended to *data. `meta` and `table` may be NULL. */
 MUST_CHECK ErrCode wal_read(WalStore *s, const WalFound *found, Buf *data, WalMeta *meta,
                             Buf *table, Err *err);
+/*
+ * The same for who checks what is stored: every byte of the object is compared with the digest over
+ * them, also those that the content does not prove (its index, for one). `name` is where it lies,
+ * wal_object_name() or an orphan's. *ret_stored: its bytes.
+ */
+MUST_CHECK ErrCode wal_prove(WalStore *s, const char *name, const WalFound *found, Buf *data,
+                             uint64_t *ret_stored, Err *err);
 /* Into a file that is open for writing and empty, by up to `threads` threads. The content is proven
  * by SHA-256 over the stored bytes and by the digest of what they hold. After a failure the file
  * may hold anything. *ret_size: its bytes. */

@@ -52,21 +52,30 @@ char *wal_orphan_name(const WalStore *s, const char *host, const char *file, con
 
 /* --- listings --- */
 
+bool wal_found_parse(const char *name, WalFound *ret)
+{
+    const char *slash = strrchr(name, '/');
+    const char *last = slash ? slash + 1 : name;
+    size_t len = strlen(last), digits = WAL_DIGEST_LEN - 1;
+    if (len <= digits + 1 || len - digits - 1 >= WAL_FILE_MAX || last[len - digits - 1] != '-' ||
+        !hex_is_lower(last + len - digits, digits))
+        return false;
+    *ret = (WalFound){.stat = {0}};
+    memcpy(ret->file, last, len - digits - 1);
+    memcpy(ret->digest, last + len - digits, WAL_DIGEST_LEN);
+    return true;
+}
+
 static ErrCode found_push(void *arg, const RepoEntry *e, Err *err)
 {
     WalFoundList *list = arg;
+    WalFound f;
     (void)err;
-    const char *name = strrchr(e->name, '/') + 1;
-    size_t len = strlen(name);
-    WalFound f = {.stat = e->stat};
-    size_t digits = WAL_DIGEST_LEN - 1;
-    if (len <= digits + 1 || len - digits - 1 >= WAL_FILE_MAX || name[len - digits - 1] != '-' ||
-        !hex_is_lower(name + len - digits, digits)) {
+    if (!wal_found_parse(e->name, &f)) {
         log_debug("'%s' is not the name of a WAL object: passed over", e->name);
         return ERR_OK;
     }
-    memcpy(f.file, name, len - digits - 1);
-    memcpy(f.digest, name + len - digits, WAL_DIGEST_LEN);
+    f.stat = e->stat;
     vec_push(list, f);
     return ERR_OK;
 }

@@ -37,6 +37,8 @@ typedef struct WalFound {
     StorageStat stat; /* only when asked for */
 } WalFound;
 typedef VEC(WalFound) WalFoundList;
+/* From an object's name (also one under orphan/); false when it does not end in <file>-<digest>. */
+bool wal_found_parse(const char *name, WalFound *ret);
 
 /* The object's name relative to the cluster; the caller frees. */
 char *wal_object_name(const WalStore *s, const char *file, const char *digest);

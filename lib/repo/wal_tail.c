@@ -36,18 +36,27 @@ ErrCode tail_put(WalStore *s, const char *segment, uint64_t start, uint64_t end,
                         err);
 }
 
+bool tail_name_parse(const char *name, uint64_t *ret_start, uint64_t *ret_end)
+{
+    const char *slash = strrchr(name, '/');
+    const char *last = slash ? slash + 1 : name;
+    if (strlen(last) < 35 || last[16] != '-' || last[33] != '-' || !hex_is_upper(last, 16) ||
+        !hex_is_upper(last + 17, 16))
+        return false;
+    *ret_start = strtoull(last, NULL, 16);
+    *ret_end = strtoull(last + 17, NULL, 16);
+    return true;
+}
+
 static ErrCode tail_found(void *arg, const RepoEntry *e, Err *err)
 {
     TailObjects *list = arg;
+    TailObject t = {.start = 0};
     (void)err;
-    const char *name = strrchr(e->name, '/') + 1;
-    if (strlen(name) < 35 || name[16] != '-' || name[33] != '-' || !hex_is_upper(name, 16) ||
-        !hex_is_upper(name + 17, 16))
+    if (!tail_name_parse(e->name, &t.start, &t.end))
         return ERR_OK;
-    TailObject t = {.start = strtoull(name, NULL, 16),
-                    .end = strtoull(name + 17, NULL, 16),
-                    .session = mem_strdup(name + 34),
-                    .name = mem_strdup(e->name)};
+    t.session = mem_strdup(strrchr(e->name, '/') + 35);
+    t.name = mem_strdup(e->name);
     vec_push(list, t);
     return ERR_OK;
 }

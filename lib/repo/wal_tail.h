@@ -25,6 +25,9 @@ MUST_CHECK ErrCode tail_put(WalStore *s, const char *segment, uint64_t start, ui
 MUST_CHECK ErrCode tail_read(WalStore *s, const char *segment, uint64_t segment_start, Buf *data,
                              uint64_t *ret_end, bool *ret_vanished, Err *err);
 
+/* The positions in a tail object's name; false when it is none. */
+bool tail_name_parse(const char *name, uint64_t *ret_start, uint64_t *ret_end);
+
 /* Segment names that have tail objects on a timeline, sorted, appended. */
 MUST_CHECK ErrCode tail_list_segments(WalStore *s, const char *tli8, StrList *ret, Err *err);
 

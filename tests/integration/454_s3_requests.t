@@ -92,4 +92,10 @@ my ($made, $over) = $result->{err} =~ /(\d+) requests over (\d+) connections/;
 ok($result->ok && $made > 20 && $over <= 6, "a backup's connections are kept: @{[$made // '']} requests over @{[$over // '']}")
   or diag($result->describe);
 
+
+# Nothing of it depends on how much is stored: a listing for each prefix, and the ends of windows.
+($n, $result) = requests(0, 'info');
+ok($result->ok, 'info') or diag($result->describe);
+is(summary($n), documented('info of a cluster with one backup'), 'info of a cluster with one backup');
+
 done_testing;

@@ -1,6 +1,9 @@
 # A unit test is one program: test_<part>.c, linked with the layers it needs and no other.
 UNIT_TESTS = \
 	tests/unit/test_catalog_backups \
+	tests/unit/test_catalog_wal_inventory \
+	tests/unit/test_catalog_wal_way \
+	tests/unit/test_catalog_window \
 	tests/unit/test_cli_options \
 	tests/unit/test_cli_output \
 	tests/unit/test_cli_settings \
@@ -13,6 +16,7 @@ UNIT_TESTS = \
 	tests/unit/test_pg_segment \
 	tests/unit/test_pg_wal \
 	tests/unit/test_procid \
+	tests/unit/test_verify_wal \
 	tests/unit/test_keys \
 	$(REPO_TESTS)
 
@@ -50,8 +54,27 @@ tests_unit_test_cli_settings_LDADD = $(CLI_LIBS) $(CMOCKA_LIBS)
 
 tests_unit_test_catalog_backups_SOURCES = tests/unit/test_catalog_backups.c tests/unit/unit.h
 tests_unit_test_catalog_backups_CFLAGS = $(UNIT_CFLAGS)
-tests_unit_test_catalog_backups_LDADD = catalog/libcatalog.a $(REPO_LIBS) $(STORAGE_LIBS) $(PG_LIBS) \
-	$(COMMON_LIBS) $(LIBPQ_LIBS) $(CMOCKA_LIBS)
+tests_unit_test_catalog_backups_LDADD = $(CATALOG_TEST_LDADD)
+
+CATALOG_TEST_LDADD = catalog/libcatalog.a $(REPO_LIBS) $(STORAGE_LIBS) $(PG_LIBS) $(COMMON_LIBS) \
+	$(LIBPQ_LIBS) $(CMOCKA_LIBS)
+WAL_ARCHIVE = tests/unit/unit.h tests/unit/wal_archive.h tests/unit/wal_build.h
+
+tests_unit_test_catalog_wal_inventory_SOURCES = tests/unit/test_catalog_wal_inventory.c $(WAL_ARCHIVE)
+tests_unit_test_catalog_wal_inventory_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_catalog_wal_inventory_LDADD = $(CATALOG_TEST_LDADD)
+
+tests_unit_test_catalog_wal_way_SOURCES = tests/unit/test_catalog_wal_way.c $(WAL_ARCHIVE)
+tests_unit_test_catalog_wal_way_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_catalog_wal_way_LDADD = $(CATALOG_TEST_LDADD)
+
+tests_unit_test_catalog_window_SOURCES = tests/unit/test_catalog_window.c $(WAL_ARCHIVE)
+tests_unit_test_catalog_window_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_catalog_window_LDADD = $(CATALOG_TEST_LDADD)
+
+tests_unit_test_verify_wal_SOURCES = tests/unit/test_verify_wal.c $(WAL_ARCHIVE)
+tests_unit_test_verify_wal_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_verify_wal_LDADD = verify/libverify.a $(CATALOG_TEST_LDADD)
 
 tests_unit_test_keys_SOURCES = tests/unit/test_keys.c tests/unit/unit.h
 tests_unit_test_keys_CFLAGS = $(UNIT_CFLAGS)
