@@ -26,7 +26,9 @@ REPO_TESTS = \
 	tests/unit/test_repo_file_map \
 	tests/unit/test_repo_page_reader \
 	tests/unit/test_repo_manifest \
-	tests/unit/test_repo_documents
+	tests/unit/test_repo_documents \
+	tests/unit/test_repo_lease \
+	tests/unit/test_repo_publish
 
 check_PROGRAMS += $(UNIT_TESTS)
 TESTS += $(UNIT_TESTS)
@@ -112,6 +114,14 @@ tests_unit_test_repo_manifest_LDADD = $(REPO_TEST_LDADD)
 tests_unit_test_repo_documents_SOURCES = tests/unit/test_repo_documents.c tests/unit/unit.h
 tests_unit_test_repo_documents_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_repo_documents_LDADD = $(REPO_TEST_LDADD)
+
+tests_unit_test_repo_lease_SOURCES = tests/unit/test_repo_lease.c tests/unit/unit.h
+tests_unit_test_repo_lease_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_repo_lease_LDADD = $(REPO_TEST_LDADD)
+
+tests_unit_test_repo_publish_SOURCES = tests/unit/test_repo_publish.c tests/unit/unit.h
+tests_unit_test_repo_publish_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_repo_publish_LDADD = $(REPO_TEST_LDADD)
 
 # --- lib/pg ---
 
