@@ -215,11 +215,6 @@ static ErrCode add_systems(Checker *c, const char *folder, StrList *ret, Err *er
         if (below)
             name[len - 1] = '\0';
         bool is = below && wal_system_parse(name, &id, &size) && wal_segment_size_valid(size);
-        if (is) {
-            WalStore store;
-            wal_store_init(&store, c->repo, id, size);
-            is = strcmp(store.system, name) == 0;
-        }
         if (is && !str_list_has(ret, name))
             vec_push(ret, mem_strdup(name));
         if (below && !is)

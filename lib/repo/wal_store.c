@@ -11,24 +11,28 @@
 #define DIR_DIGITS 16
 #define TLI_DIGITS 8
 
+static void system_format(uint64_t system_id, uint32_t seg_size, char out[WAL_SYSTEM_MAX])
+{
+    int n = snprintf(out, WAL_SYSTEM_MAX, "%" PRIu64, system_id);
+    if (seg_size != SEG_SIZE_USUAL)
+        snprintf(out + n, WAL_SYSTEM_MAX - (size_t)n, "-%u", seg_size);
+}
+
 void wal_store_init(WalStore *s, Repo *repo, uint64_t system_id, uint32_t seg_size)
 {
     *s = (WalStore){.repo = repo, .system_id = system_id, .seg_size = seg_size};
-    int n = snprintf(s->system, sizeof(s->system), "%" PRIu64, system_id);
-    if (seg_size != SEG_SIZE_USUAL)
-        snprintf(s->system + n, sizeof(s->system) - (size_t)n, "-%u", seg_size);
+    system_format(system_id, seg_size, s->system);
 }
 
 bool wal_system_parse(const char *text, uint64_t *system_id, uint32_t *seg_size)
 {
-    char *end;
+    char *end, same[WAL_SYSTEM_MAX];
     if (*text < '1' || *text > '9')
         return false;
     *system_id = strtoull(text, &end, 10);
-    *seg_size = SEG_SIZE_USUAL;
-    if (*end == '-' && end[1] >= '1' && end[1] <= '9')
-        *seg_size = (uint32_t)strtoul(end + 1, &end, 10);
-    return *end == '\0';
+    *seg_size = *end == '-' ? (uint32_t)strtoul(end + 1, NULL, 10) : SEG_SIZE_USUAL;
+    system_format(*system_id, *seg_size, same);
+    return *seg_size && strcmp(same, text) == 0;
 }
 
 /* "wal/<system>/<TLI>/<16 digits>/" or "wal/<system>/history/", by the form of the file's name. */

@@ -20,12 +20,13 @@
 #include "lib/repo/repo.h"
 
 #define WAL_FILE_MAX 64
+#define WAL_SYSTEM_MAX 48
 
 typedef struct WalStore {
     Repo *repo;
     uint64_t system_id;
     uint32_t seg_size;
-    char system[48]; /* <system> of the names */
+    char system[WAL_SYSTEM_MAX]; /* <system> of the names */
 } WalStore;
 
 void wal_store_init(WalStore *s, Repo *repo, uint64_t system_id, uint32_t seg_size);
@@ -61,7 +62,8 @@ MUST_CHECK ErrCode wal_list_timelines(WalStore *s, StrList *ret, Err *err);
 MUST_CHECK ErrCode wal_list_histories(WalStore *s, WalFoundList *ret, Err *err);
 /* The <system> directories of a repository's cluster, appended. */
 MUST_CHECK ErrCode wal_list_systems(Repo *repo, StrList *ret, Err *err);
-/* "<id>" or "<id>-<size>" to its parts; false for anything else. */
+/* "<id>" or "<id>-<size>" to its parts; false for anything that is not exactly what stands in names
+ * for them. */
 bool wal_system_parse(const char *text, uint64_t *system_id, uint32_t *seg_size);
 
 /* --- marks on a timeline --- */

@@ -28,7 +28,9 @@ REPO_TESTS = \
 	tests/unit/test_repo_manifest \
 	tests/unit/test_repo_documents \
 	tests/unit/test_repo_lease \
-	tests/unit/test_repo_publish
+	tests/unit/test_repo_publish \
+	tests/unit/test_repo_wal_store \
+	tests/unit/test_repo_wal_object
 
 check_PROGRAMS += $(UNIT_TESTS)
 TESTS += $(UNIT_TESTS)
@@ -122,6 +124,14 @@ tests_unit_test_repo_lease_LDADD = $(REPO_TEST_LDADD)
 tests_unit_test_repo_publish_SOURCES = tests/unit/test_repo_publish.c tests/unit/unit.h
 tests_unit_test_repo_publish_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_repo_publish_LDADD = $(REPO_TEST_LDADD)
+
+tests_unit_test_repo_wal_store_SOURCES = tests/unit/test_repo_wal_store.c tests/unit/unit.h
+tests_unit_test_repo_wal_store_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_repo_wal_store_LDADD = $(REPO_TEST_LDADD)
+
+tests_unit_test_repo_wal_object_SOURCES = tests/unit/test_repo_wal_object.c tests/unit/unit.h
+tests_unit_test_repo_wal_object_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_repo_wal_object_LDADD = $(REPO_TEST_LDADD)
 
 # --- lib/pg ---
 
