@@ -27,8 +27,9 @@ typedef struct Copy {
     CopyResult *result;
     pthread_mutex_t lock;
     VEC(CopyItem) items;
-    PacksList from_packs, to_packs; /* the backup's lists; to_packs: when it could be read */
-    bool to_known;
+    PacksList from_packs;
+    /* Lists in `to`, as far as there are any: of the backup, and of those whose packs it uses. */
+    VEC(PacksList) to_packs;
 } Copy;
 
 static void copy_release(Copy *c)
@@ -37,7 +38,9 @@ static void copy_release(Copy *c)
         free(c->items.at[i].name);
     vec_release(&c->items);
     packs_list_release(&c->from_packs);
-    packs_list_release(&c->to_packs);
+    for (size_t i = 0; i < c->to_packs.n; i++)
+        packs_list_release(&c->to_packs.at[i]);
+    vec_release(&c->to_packs);
     pthread_mutex_destroy(&c->lock);
 }
 
@@ -329,29 +332,44 @@ static ErrCode copy_item(void *shared, void *state, void *job, Err *err)
 
 /* --- all objects of a backup --- */
 
-static void add_pack(Copy *c, const char *backup_id, PackId id)
+/* `known`: the pack's line in a list of `to`; NULL when there is none. */
+static void add_pack(Copy *c, const char *backup_id, PackId id, const PackInfo *known)
 {
     CopyItem item = {.name = pack_name(backup_id, id),
                      .kind = id.kind == 'd' ? KIND_PACK : KIND_MAPS,
                      .id = id,
                      .info = {.id = id},
                      .is_pack = true};
+    if (known) {
+        item.stamp = &known->facts.stamp;
+        item.sha256 = known->facts.sha256;
+    }
     vec_push(&c->items, item);
+}
+
+/* The packs list that a backup has in `to`, to make its packs again as they were. */
+static const PacksList *list_there(Copy *c, const char *backup_id)
+{
+    static const PacksList none;
+    PacksList l = {.own = {0}};
+    Err why = {0};
+    if (packs_list_get(c->spec->to, backup_id, NULL, &l, &why) != ERR_OK)
+        return &none;
+    vec_push(&c->to_packs, l);
+    return &c->to_packs.at[c->to_packs.n - 1];
 }
 
 static void add_packs(Copy *c, const char *backup_id)
 {
-    const PacksList *l = &c->from_packs;
-    for (size_t i = 0; i < l->own.n; i++) {
-        add_pack(c, backup_id, l->own.at[i].id);
-        const PackInfo *known = c->to_known ? packs_list_find(&c->to_packs, l->own.at[i].id) : NULL;
-        CopyItem *item = &c->items.at[c->items.n - 1];
-        item->stamp = known ? &known->facts.stamp : NULL;
-        item->sha256 = known ? known->facts.sha256 : NULL;
+    const PacksList *l = &c->from_packs, *there = list_there(c, backup_id);
+    for (size_t i = 0; i < l->own.n; i++)
+        add_pack(c, backup_id, l->own.at[i].id, packs_list_find(there, l->own.at[i].id));
+    for (size_t i = 0; i < l->refs.n; i++) {
+        const PackRefs *r = &l->refs.at[i];
+        there = list_there(c, r->backup_id);
+        for (size_t k = 0; k < r->packs.n; k++)
+            add_pack(c, r->backup_id, r->packs.at[k].id, packs_list_find(there, r->packs.at[k].id));
     }
-    for (size_t i = 0; i < l->refs.n; i++)
-        for (size_t k = 0; k < l->refs.at[i].packs.n; k++)
-            add_pack(c, l->refs.at[i].backup_id, l->refs.at[i].packs.at[k].id);
 }
 
 static ErrCode add_manifest_parts(Copy *c, const char *backup_id, const DocumentFacts *manifest,
@@ -490,10 +508,8 @@ static ErrCode commit_copy(Copy *c, const char *backup_id, BackupSummary *summar
 static ErrCode copy_all(Copy *c, const char *backup_id, bool existed, Err *err)
 {
     BackupSummary summary AUTO(summary_release) = {.cluster = NULL};
-    Err why = {0};
     TRY(summary_get(c->spec->from, backup_id, &summary, err));
     TRY(packs_list_get(c->spec->from, backup_id, &summary.packs, &c->from_packs, err));
-    c->to_known = packs_list_get(c->spec->to, backup_id, NULL, &c->to_packs, &why) == ERR_OK;
     add_packs(c, backup_id);
     TRY(add_manifest_parts(c, backup_id, &summary.manifest, err));
     TRY(copy_items(c, err));

@@ -30,7 +30,8 @@ REPO_TESTS = \
 	tests/unit/test_repo_lease \
 	tests/unit/test_repo_publish \
 	tests/unit/test_repo_wal_store \
-	tests/unit/test_repo_wal_object
+	tests/unit/test_repo_wal_object \
+	tests/unit/test_repo_copy
 
 check_PROGRAMS += $(UNIT_TESTS)
 TESTS += $(UNIT_TESTS)
@@ -132,6 +133,10 @@ tests_unit_test_repo_wal_store_LDADD = $(REPO_TEST_LDADD)
 tests_unit_test_repo_wal_object_SOURCES = tests/unit/test_repo_wal_object.c tests/unit/unit.h
 tests_unit_test_repo_wal_object_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_repo_wal_object_LDADD = $(REPO_TEST_LDADD)
+
+tests_unit_test_repo_copy_SOURCES = tests/unit/test_repo_copy.c tests/unit/unit.h
+tests_unit_test_repo_copy_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_repo_copy_LDADD = $(REPO_TEST_LDADD)
 
 # --- lib/pg ---
 
