@@ -31,7 +31,8 @@ REPO_TESTS = \
 	tests/unit/test_repo_publish \
 	tests/unit/test_repo_wal_store \
 	tests/unit/test_repo_wal_object \
-	tests/unit/test_repo_copy
+	tests/unit/test_repo_copy \
+	tests/unit/test_repo_keys
 
 check_PROGRAMS += $(UNIT_TESTS)
 TESTS += $(UNIT_TESTS)
@@ -137,6 +138,10 @@ tests_unit_test_repo_wal_object_LDADD = $(REPO_TEST_LDADD)
 tests_unit_test_repo_copy_SOURCES = tests/unit/test_repo_copy.c tests/unit/unit.h
 tests_unit_test_repo_copy_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_repo_copy_LDADD = $(REPO_TEST_LDADD)
+
+tests_unit_test_repo_keys_SOURCES = tests/unit/test_repo_keys.c tests/unit/unit.h
+tests_unit_test_repo_keys_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_repo_keys_LDADD = $(REPO_TEST_LDADD)
 
 # --- lib/pg ---
 

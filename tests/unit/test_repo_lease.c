@@ -60,6 +60,7 @@ static void what_a_lease_says(void **state)
     assert_in_range(since, time_now() - MINUTE, time_now());
     assert_int_equal(json_array_size(json_object_get(body, "backups")), 2);
     expect_ids(repo, lease_backups, OTHER_ID " " ID); /* sorted */
+    expect_ids(repo, lease_backups_begun, OTHER_ID " " ID);
     lease_release(lease);
     assert_int_equal(mem_count(repo, "leases/"), 0);
     expect_ids(repo, lease_backups, "");
