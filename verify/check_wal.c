@@ -50,12 +50,23 @@ static void found_frozen(WalChecker *w, uint32_t tli, const json_t *mark)
     checker_found(w->c, &f);
 }
 
+/* All are; or (one backup is under test) those that it leads over. */
+static bool is_in_scope(const WalChecker *w, uint32_t tli)
+{
+    for (size_t i = 0; w->c->spec->backup_id && i < w->ways.all.n; i++)
+        if (w->ways.all.at[i].stretches.n && timeline_step(&w->ways.all.at[i].path, tli))
+            return true;
+    return !w->c->spec->backup_id;
+}
+
 static ErrCode check_mark(WalChecker *w, const char *name, Err *err)
 {
     Err why = {0};
     json_t *mark AUTO(json_decrefp) = NULL;
     const char *at = name + strlen("timelines/") + strlen(w->store.system) + 1;
     uint32_t tli = (uint32_t)strtoul(at, NULL, 16);
+    if (!is_in_scope(w, tli))
+        return ERR_OK;
     ErrCode rc = document_get_json(w->store.repo, name, KIND_MARK, &mark, NULL, &why);
     w->c->result.other_objects++;
     if (rc == ERR_OK && strncmp(strrchr(name, '/'), "/frozen-", 8) == 0)

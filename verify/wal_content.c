@@ -305,6 +305,16 @@ static const BackupSummary *ends_in_piece(const WalChecker *w, const WalWay *way
     return last;
 }
 
+/* A tail goes when its segment is finished: that may have happened since all was listed. */
+static ErrCode is_finished_now(WalChecker *w, const char *file, bool *ret, Err *err)
+{
+    WalFoundList found = {0};
+    ErrCode rc = wal_find(&w->store, file, &found, err);
+    *ret = found.n > 0;
+    vec_release(&found);
+    return rc;
+}
+
 static ErrCode check_piece(WalChecker *w, const WalWay *way, const WalStretch *st, Err *err)
 {
     WalIndex x AUTO(wal_index_release) = {.start = 0};
@@ -324,12 +334,14 @@ static ErrCode check_piece(WalChecker *w, const WalWay *way, const WalStretch *s
     const BackupSummary *b = ends_in_piece(w, way, st->next);
     if (rc == ERR_OK && (!b || x.ends >= b->stop_lsn))
         return ERR_OK;
-    if (rc == ERR_BUSY || rc == ERR_NOT_FOUND) /* its segment was finished meanwhile */
-        return ERR_OK;
-    if (rc != ERR_OK && !checker_is_finding(rc)) {
+    if (rc != ERR_OK && rc != ERR_BUSY && !checker_is_finding(rc)) {
         *err = why;
         return rc;
     }
+    bool finished;
+    TRY(is_finished_now(w, step.file, &finished, err));
+    if (finished)
+        return ERR_OK;
     if (rc != ERR_OK)
         snprintf(problem, sizeof(problem), "what there is of it cannot be used: %.300s",
                  why.message);

@@ -66,7 +66,6 @@ poll_until(sub { grep { /^00000001.*\.partial$/ } wal_files($pgdr) }, 'and the p
 $new->mark('d');
 $new->archive_all;
 all_is_well('2', 'a failover');
-$pgdr->{sections}{'cluster app'}{'data-directory'} or die;
 
 # --- the old primary comes back and writes on ---
 

@@ -107,6 +107,10 @@ subtest 'in the making' => sub {
     mkdir "$repo/app/backups/$id" or die "mkdir: $!";
     spit("$repo/app/backups/$id/manifest", slurp("$repo/app/backups/$first/manifest"));
     is_deeply([ findings(undef, '--fast') ], [], 'verify says nothing');
+    # He has not renewed his lease for too long: nobody can say whether he is at it still.
+    utime time - 20 * 60, time - 20 * 60, $live or die "utime: $!";
+    is(join(' ', map { "$_->{severity} $_->{object}" } findings(undef, '--fast')), "warning backups/$id/summary", 'when it has lapsed, that is a warning');
+    utime undef, undef, $live;
     $backup->signal('KILL');
     $hold->release;
     $backup->wait;

@@ -114,6 +114,8 @@ static void other_names(void **state)
         mem_printf("wal/%s/00000002/0000000200000000/000000010000000000000002-%s", system, digest),
         mem_printf("wal/%s/00000001/0000000100000000/00000001000000000000FFFF-%s", system, digest),
         mem_printf("tail/%s/00000001/000000010000000000000002/garbage", system),
+        mem_printf("tail/%s/00000002/000000010000000000000002/%016X-%016X-%032d", system,
+                   2 * BUILD_SEG, 2 * BUILD_SEG + 8192, 7),
     };
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         archive_put_name(&a, names[i]);

@@ -265,6 +265,20 @@ static void fork_at_a_border(void **state)
     assert_int_equal(wal_way_at(&s.ways, &s.ways.all.at[1], 5).tli, 2);
 }
 
+/* Nor does timeline 1 stand in there for what timeline 2 lacks. */
+static void hole_at_a_border(void **state)
+{
+    (void)state;
+    SCENE(s);
+    archive_put_segments(&s.archive, 1, 2, 8);
+    archive_put_segments(&s.archive, 2, 6, 6);
+    history(&s, 2, 1, AT(5, 0));
+    backup(&s, 1, AT(2, 40), AT(2, 400));
+    look(&s);
+    expect_way(&s, 1, "2-9 END* 1");
+    expect_way(&s, 2, "2-5 HOLE:2* 1");
+}
+
 /* Three timelines in one segment, which only the first has. */
 static void three_in_a_segment(void **state)
 {
@@ -345,14 +359,14 @@ static void other_systems(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_timeline),           cmocka_unit_test(holes),
-        cmocka_unit_test(nothing_left),           cmocka_unit_test(older_future),
-        cmocka_unit_test(hole_behind_the_fork),   cmocka_unit_test(hole_before_the_fork),
-        cmocka_unit_test(never_archived),         cmocka_unit_test(failover),
-        cmocka_unit_test(fork_of_nothing),        cmocka_unit_test(fork_at_a_border),
-        cmocka_unit_test(three_in_a_segment),     cmocka_unit_test(two_contents),
-        cmocka_unit_test(two_contents_elsewhere), cmocka_unit_test(backup_over_a_fork),
-        cmocka_unit_test(other_systems),
+        cmocka_unit_test(one_timeline),         cmocka_unit_test(holes),
+        cmocka_unit_test(nothing_left),         cmocka_unit_test(older_future),
+        cmocka_unit_test(hole_behind_the_fork), cmocka_unit_test(hole_before_the_fork),
+        cmocka_unit_test(never_archived),       cmocka_unit_test(failover),
+        cmocka_unit_test(fork_of_nothing),      cmocka_unit_test(fork_at_a_border),
+        cmocka_unit_test(hole_at_a_border),     cmocka_unit_test(three_in_a_segment),
+        cmocka_unit_test(two_contents),         cmocka_unit_test(two_contents_elsewhere),
+        cmocka_unit_test(backup_over_a_fork),   cmocka_unit_test(other_systems),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

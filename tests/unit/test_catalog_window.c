@@ -312,7 +312,7 @@ static void broken_backup(void **state)
     EXPECT(&s, "1 0/502328-" LSN_FMT " (35-40) #2\n", LSN_ARG(l.end_one));
 }
 
-static void flip_segment(Scene *s, const char *file)
+static void flip_segment(Scene *s, const char *file, bool index)
 {
     WalFoundList found = {0};
     Buf bytes AUTO(buf_release) = {0};
@@ -321,7 +321,7 @@ static void flip_segment(Scene *s, const char *file)
     char *name AUTO(mem_freep) = wal_object_name(&s->archive.store, file, found.at[0].digest);
     char *full AUTO(mem_freep) = repo_full_name(s->archive.repo, name);
     expect_ok(storage_get_all(s->archive.repo->storage, full, 64 * MIB, &bytes, err));
-    bytes.data[bytes.len - 200] ^= 4; /* in its index */
+    bytes.data[index ? bytes.len - 200 : 300] ^= 4;
     expect_ok(storage_put_bytes(s->archive.repo->storage, full, bytes.data, bytes.len,
                                 STORAGE_OVERWRITE, err));
     vec_release(&found);
@@ -337,13 +337,47 @@ static void damaged_end(void **state)
     segments(&s, 2, &l.two, 4, 5);
     history_of_two(&s, &l);
     backup(&s, 1, AT(2, 40), AT(2, 9000), 12);
-    flip_segment(&s, "000000010000000000000006");
+    flip_segment(&s, "000000010000000000000006", true);
     look(&s);
     EXPECT(&s,
            "1 0/202328-0/600000 (12-30) #1, left by 2 at " LSN_FMT
            ", damaged 000000010000000000000006\n"
            "2 0/202328-0/600000 (12-50) #1\n",
            LSN_ARG(l.fork));
+}
+
+/* The piece that a failover has left: that nothing of it can be read is told, though the way goes
+ * on elsewhere. */
+static void damaged_piece(void **state)
+{
+    (void)state;
+    SCENE(s);
+    LIVES(l);
+    segments(&s, 1, &l.one, 2, 3);
+    archive_segment(&s.archive, 1, &l.one, 4, l.fork);
+    segments(&s, 2, &l.two, 4, 5);
+    history_of_two(&s, &l);
+    backup(&s, 1, AT(2, 40), AT(2, 9000), 12);
+    flip_segment(&s, "000000010000000000000004.partial", false);
+    look(&s);
+    expect_windows(&s, "1 0/202328-0/400000 (12-12) #1, damaged 000000010000000000000004\n"
+                       "2 0/202328-0/600000 (12-50) #1\n");
+}
+
+/* Damage that is come upon on the way to the newest time ends the window there. */
+static void damaged_before_the_end(void **state)
+{
+    (void)state;
+    SCENE(s);
+    WalBuild b AUTO(build_release);
+    build_init(&b, 15, AT(2, 0), 5);
+    build_commit(&b, 10);
+    build_fill(&b, AT(7, 0));
+    segments(&s, 1, &b, 2, 6);
+    backup(&s, 1, AT(2, 40), AT(2, 9000), 5);
+    flip_segment(&s, "000000010000000000000004", true);
+    look(&s);
+    expect_windows(&s, "1 0/202328-0/400000 (5-10) #1, damaged 000000010000000000000004\n");
 }
 
 /* A storage that does not answer is no end of anything. */
@@ -410,6 +444,8 @@ int main(void)
         cmocka_unit_test(two_contents),
         cmocka_unit_test(broken_backup),
         cmocka_unit_test(damaged_end),
+        cmocka_unit_test(damaged_piece),
+        cmocka_unit_test(damaged_before_the_end),
         cmocka_unit_test(no_answer),
         cmocka_unit_test(two_systems),
         cmocka_unit_test(costs),
