@@ -93,7 +93,7 @@ static void a_lease_lapses(void **state)
     expect_live(repo, ID);
     storage_mem_advance(repo->storage, 1);
     expect_live(repo, "");
-    expect_makers(repo, "", ID); /* nobody took it away */
+    expect_makers(repo, "", ID);                /* nobody took it away */
     put_lease(repo, "x", LEASE_BACKUP, "", ID); /* its holder is back */
     expect_makers(repo, ID, "");
     expect_live(repo, ID);
