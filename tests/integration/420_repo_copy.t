@@ -16,7 +16,7 @@ use File::Path qw(remove_tree);
 
 my $node = PgNode->init('primary', wal_segsize => 1);
 my $pgdr = Pgdr->new(node => $node);
-my $main = $pgdr->repo;
+my $main = $pgdr->folder;
 my $dir  = temp_dir('others');
 my $passphrase = "$dir/passphrase";
 spit($passphrase, "a key for what lies outside\n");
@@ -49,11 +49,16 @@ sub copies
     return $pgdr->json('repo', 'copy', "--from-repo=$from", "--to-repo=$to", @args);
 }
 
+sub folder_of { my ($name) = @_; return $name eq 'main' ? $pgdr->folder : $url{$name} }
+
 # The objects of a cluster in a repository of files that are copied: no leases, no marks.
 sub stored
 {
     my ($name) = @_;
-    return [ files_below("$url{$name}/app", qr{^(packs|wal|backups/[^/]+/(manifest|summary|packs))}) ];
+    my @objects = files_below(folder_of($name) . '/app', qr{^(packs|wal|backups/[^/]+/(manifest|summary|packs))});
+    # The digest in the name of WAL is keyed where there is encryption.
+    s{^wal/.*\K-[0-9a-f]{32}$}{} for Pgdr::in_s3() ? @objects : ();
+    return \@objects;
 }
 
 sub backups_in
@@ -66,7 +71,7 @@ sub backups_in
 sub wal_in
 {
     my ($name) = @_;
-    my %file = map { m{/([^/]+)-[0-9a-f]+$} ? ($1 => 1) : () } files_below("$url{$name}/app", qr{^wal/});
+    my %file = map { m{/([^/]+)-[0-9a-f]+$} ? ($1 => 1) : () } files_below(folder_of($name) . '/app', qr{^wal/});
     return [ grep { $_ ge $first } sort keys %file ];
 }
 
@@ -139,7 +144,7 @@ sub restores_from
 restores_from('offsite', ["--target-xid=$mark->{xid}", '--target-action=promote'], $want);
 restores_from('third', [], $latest);
 rename $main, "$main.away" or die;
-$pgdr->fails('REFUSED', qr/WARNING: .*\Q$main\E.*whether it holds other WAL than 'offsite' is not known.*HINT: .*--repo=offsite/s,
+$pgdr->fails('REFUSED', qr/WARNING: .*\Q@{[$pgdr->repo]}\E.*whether it holds other WAL than 'offsite' is not known.*HINT: .*--repo=offsite/s,
     'restore', '--to=' . temp_dir('doubt') . '/data', @$_) for [], ["--target-xid=$mark->{xid}"];
 rename "$main.away", $main or die;
 

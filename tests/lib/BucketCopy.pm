@@ -44,6 +44,7 @@ sub push
     my ($self) = @_;
     my ($dir, $known) = @$self{qw(dir known)};
     croak "$dir is closed: a bucket has no permissions" if -d $dir && !-r $dir;
+    $self->all_away(!-d $dir);
     my %here = map { $_ => 1 } files_below($dir);
     my @gone = grep { !$here{$_} } keys %$known;
     $self->{s3}->delete($self->{bucket}, map { "$self->{prefix}/$_" } @gone) if @gone;
@@ -62,11 +63,29 @@ sub push
     return;
 }
 
+# While the folder itself is moved away nothing at all is in the bucket, also nothing that was put there
+# since the last pull; that comes back with the folder.
+sub all_away
+{
+    my ($self, $is_away) = @_;
+    my ($s3, $bucket, $prefix) = @$self{qw(s3 bucket prefix)};
+    if ($is_away && !$self->{away}) {
+        my @new = grep { !$self->{known}{ substr $_, 1 + length $prefix } } keys %{ $s3->list($bucket, "$prefix/") };
+        $self->{away} = { map { $_ => $s3->get($bucket, $_) } @new };
+        $s3->delete($bucket, @new);
+    } elsif (!$is_away && $self->{away}) {
+        my $back = delete $self->{away};
+        $s3->put($bucket, $_, $back->{$_}) for grep { defined $back->{$_} } sort keys %$back;
+    }
+    return;
+}
+
 # The folder becomes what the bucket is, after the bucket has got what was changed in the folder.
 sub pull
 {
     my ($self) = @_;
     $self->push;
+    return if $self->{away};
     my ($dir, $known, $prefix) = @$self{qw(dir known prefix)};
     my $all   = $self->{s3}->list($self->{bucket}, "$prefix/");
     my %there = map { substr($_, 1 + length $prefix) => $all->{$_} } keys %$all;

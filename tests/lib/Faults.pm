@@ -16,11 +16,15 @@ use JSON::PP ();
 use Test::More ();
 use Pgdr;
 use PgNode;
+use Rgw;
+use S3Proxy;
 use TestFile qw(slurp spit files_below copy_tree tree_state);
 use TestRun qw(temp_dir);
 
-our @EXPORT_OK = qw(sweeps_all step_for small_node restore_state backups_of unnamed_error
+our @EXPORT_OK = qw(fault_in sweeps_all step_for small_node restore_state backups_of unnamed_error
   unopened archive_get_defect json_of every_nth);
+
+my $proxy;
 
 # Whether everything is to be tried.
 sub sweeps_all { return ($ENV{PGDR_TEST_SWEEP} // '') eq 'all' }
@@ -44,6 +48,16 @@ sub small_node
     $node->query('DROP DATABASE template1');
     $node->stop;
     return $node;
+}
+
+# Where faults of a run are to be, for Pgdr's option fault, with an action (count, kill, torn): the calls on
+# files of the repository "main", and of the folder $above; in S3 its requests.
+sub fault_in
+{
+    my ($pgdr, $above) = @_;
+    return (dir => join(':', $pgdr->folder, $above // ()), program => 'pgdr') if !Pgdr::in_s3();
+    $proxy //= S3Proxy->new(Rgw->shared->value('PLAIN'));
+    return (requests => $proxy);
 }
 
 # Makes the folder $dir what its copy $clean is.

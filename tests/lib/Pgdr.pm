@@ -18,7 +18,7 @@ use Test::More ();
 use BucketCopy;
 use Rgw;
 use TestFile qw(slurp spit);
-use TestRun qw(test_root temp_dir time_limit sanitizer_reports);
+use TestRun qw(test_root temp_dir time_limit sanitizer_reports poll_until);
 
 my $main_pid = $$;
 my %of_url;  # settings of repositories in S3 that were made here
@@ -34,6 +34,12 @@ sub only_in_folder
     Test::More::plan(skip_all => "not in S3: $why") if in_s3();
     return;
 }
+
+# What is in a list of cases that make no sense in S3: nothing, there.
+sub unless_s3 { return in_s3() ? () : @_ }
+
+# What pgdr says when nothing is left of the repository "main", or its folder is not there.
+sub says_gone { return in_s3() ? qr/there is no repository in 's3:/ : qr/there is no directory/ }
 
 # A new place in S3 for the Pgdr whose folder this is.
 sub new_url
@@ -104,6 +110,20 @@ sub set
     return;
 }
 
+# Makes the configuration expect another encryption than the repository "main" has.
+sub set_wrong_encryption
+{
+    my ($self) = @_;
+    my $now = $self->{sections}{'repo main'};
+    $self->{right} = { map { $_ => $now->{$_} } qw(encryption passphrase-file passphrase-command) };
+    my $is_on = ($now->{encryption} // 'none') ne 'none';
+    my %wrong = $is_on ? (encryption => 'none') : (encryption => 'aes-256-gcm', 'passphrase-command' => 'echo x');
+    $self->set('repo main', 'passphrase-file' => undef, %wrong);
+    return;
+}
+
+sub set_right_encryption { my ($self) = @_; return $self->set('repo main', %{ delete $self->{right} }) }
+
 sub add_cluster
 {
     my ($self, $name, $node, %more) = @_;
@@ -161,14 +181,38 @@ sub set_env
 # ---- running it ----
 
 # run(COMMAND, ARGUMENT..., {OPTIONS}): the TestRun::Result. Options: those of TestRun::run, and
-# fault => {dir, ops, action, nth, repeat, program} for libfault.so (see tests/fault/libfault.c); the
-# result then has calls and faults, the numbers counted. no_config => 1 leaves out --config.
+# fault => {dir, ops, action, nth, repeat, program} for libfault.so (see tests/fault/libfault.c), or
+# {requests => S3Proxy, action, nth} to be killed when it makes its n-th request: action kill, or torn when it
+# is to be carried out all the same; the result then has calls and faults, the numbers counted.
+# no_config => 1 leaves out --config.
 sub run
 {
     my ($self, @args) = @_;
+    my $fault = ref $args[-1] ? $args[-1]{fault} : undef;
+    return $self->run_to_request($fault, @args) if $fault && $fault->{requests};
     my $process = $self->start(@args);
     my $result  = $process->wait;
     @$result{qw(calls faults)} = fault_counts($process->{fault_state}) if $process->{fault_state};
+    $_->pull for grep { defined } $copy_of{ $self->{repo} };
+    return $result;
+}
+
+sub run_to_request
+{
+    my ($self, $fault, @args) = @_;
+    my %opt   = %{ pop @args };
+    my $proxy = $fault->{requests};
+    my %hang  = (kill => 'hang', torn => 'hang_after');
+    my $nth   = $fault->{action} eq 'count' ? 0 : $fault->{nth};
+    delete $opt{fault};
+    $opt{env} = { %{ $opt{env} // {} }, PGDR_S3_ENDPOINT => $proxy->url };
+    $proxy->set(action => $hang{ $fault->{action} } // 'hang', nth => $nth);
+    my $process = $self->start(@args, \%opt);
+    poll_until(sub { !$process->running || $proxy->is_held }, 'it ends or makes its request');
+    $process->stop('KILL') if $process->running;
+    my $result = $process->wait;
+    @$result{qw(calls faults)} = $proxy->counts;
+    $proxy->set;
     $_->pull for grep { defined } $copy_of{ $self->{repo} };
     return $result;
 }
