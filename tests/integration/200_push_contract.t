@@ -7,7 +7,7 @@ use Test::More;
 
 use Pgdr;
 use PgNode;
-use TestFile qw(slurp spit copy_tree tree_state truncate_to truncate_by flip_bit zero_range with_mode);
+use TestFile qw(slurp spit files_below copy_tree tree_state truncate_to truncate_by flip_bit zero_range with_mode);
 use TestRun qw(temp_dir run poll_until);
 use WalRepo qw(wal_objects wal_object tail_objects timeline_marks segment_plus segment_size patched);
 
@@ -74,10 +74,12 @@ subtest 'what is pushed is there' => sub {
 };
 
 subtest 'the same again' => sub {
-    my $before = tree_state($pgdr->folder, mtime => 1);
+    # S3 is not asked whether it is there: it is put again, under the same name.
+    my $look = sub { Pgdr::in_s3() ? join(' ', files_below($pgdr->folder)) : tree_state($pgdr->folder, mtime => 1) };
+    my $before = $look->();
     push_ok("pg_wal/$first");
     push_ok("$wal/$first");
-    is(tree_state($pgdr->folder, mtime => 1), $before, 'succeeds and writes nothing');
+    is($look->(), $before, 'succeeds and writes nothing');
 };
 
 subtest 'a damaged object is healed by the push of the same content' => sub {
@@ -98,7 +100,7 @@ subtest 'a damaged object is healed by the push of the same content' => sub {
         $damage{$what}->();
         isnt(slurp($object), $good, "$what: damaged");
         my $result = push_ok("pg_wal/$second");
-        like($result->{err}, qr/is damaged and is written again/, '  it says so');
+        like($result->{err}, Pgdr::in_s3() ? qr/^$/ : qr/is damaged and is written again/, '  it says so, where it looked');
         comes_back($second, "$wal/$second");
         is(scalar(wal_objects($pgdr, $second)), 1, '  and is one object');
     }

@@ -56,8 +56,8 @@ sub archives_with
 
 subtest "archive_command names another cluster" => sub {
     my $server = $node{large};
-    my $before = join ' ', files_below($pgdr->folder);
     archives_with($server, $command{small});
+    my $before = join ' ', files_below($pgdr->folder); # what was still on its way has arrived
     my $mark    = $server->log_mark;
     my $segment = $server->switch_wal;
     $server->wait_for_log(qr/ERROR: this server is system \d+, but "data-directory" of cluster 'small'.*HINT: name this server's cluster in archive_command/s, $mark);
