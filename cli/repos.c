@@ -112,9 +112,15 @@ static ErrCode source_open(void *arg, unsigned i, Repo **ret, Err *err)
     return cli_repo_open(cli, i, opt_cluster(cli), ret, err);
 }
 
+static const char *source_name(void *arg, unsigned i)
+{
+    return opt_repo_name(arg, i);
+}
+
 RepoSource cli_repo_source(Cli *cli)
 {
-    return (RepoSource){.n = (unsigned)opt_repos(cli), .open = source_open, .arg = cli};
+    return (RepoSource){
+        .n = (unsigned)opt_repos(cli), .open = source_open, .name = source_name, .arg = cli};
 }
 
 #define NETWORK_JOBS 8

@@ -43,6 +43,7 @@ sub changed
 sub unchanged
 {
     my ($paths, $code) = @_;
+    $pgdr->folder; # brings it up to date
     my $look   = sub { join '', map { "$_\n" . tree_state($_) } @$paths };
     my $before = $look->();
     $code->();
@@ -95,7 +96,8 @@ my @cases = (
     [ 'a value that is no number', { global => { jobs => 'many' } }, 'CONFIG', qr/many/, @read, @write ],
     [ 'a number out of bounds', { cluster => { port => 99999 } }, 'CONFIG', qr/99999/, @read, @write ],
     [ 'a duration without a unit', { global => { 'io-timeout' => 'soon' } }, 'CONFIG', qr/soon/, @read, @write ],
-    [ 'no url', { repo => { url => undef } }, 'CONFIG', qr/needs a repository, and none.*HINT: add \[repo main\]/s, @read, @write, [qw(init)] ],
+    [ 'no url', { repo => { url => undef } }, 'CONFIG',
+        Pgdr::in_s3() ? qr/has no url.*HINT: add url = /s : qr/needs a repository, and none.*HINT: add \[repo main\]/s, @read, @write, [qw(init)] ],
     [ 'a url of another kind', { repo => { url => 'ftp://host/x' } }, 'CONFIG', qr{must be an absolute path or s3://.*ftp://host/x}, @read, @write, [qw(init)] ],
     [ 'a relative url', { repo => { url => 'repo' } }, 'CONFIG', qr/must be an absolute path/, @read, @write ],
     [ 'another kind of encryption', { repo => { encryption => 'rot13' } }, 'CONFIG', qr/rot13/, @read, @write ],

@@ -11,7 +11,7 @@ use Pgdr;
 use PgNode;
 use TestFile qw(slurp spit files_below tree_state copy_tree flip_bit delete_file);
 use TestRun qw(temp_dir);
-use WalRepo qw(wal_object wal_files segment_of);
+use WalRepo qw(segment_of);
 use File::Path qw(remove_tree);
 
 my $node = PgNode->init('primary', wal_segsize => 1);
@@ -203,13 +203,12 @@ subtest 'killed anywhere, it goes on' => sub {
 
 subtest 'the same WAL name with other content' => sub {
     add_repo('twin');
-    my $file   = (grep { /^[0-9A-F]{24}$/ } wal_files($pgdr))[2];
-    my $object = wal_object($pgdr, $file);
-    my $other  = wal_object($pgdr, (grep { /^[0-9A-F]{24}$/ } wal_files($pgdr))[1]);
-    my ($path, $digest) = substr($object, length $main) =~ /^(.*-)([0-9a-f]+)$/;
-    (my $there = "$url{twin}$path$digest") =~ s/([0-9a-f])$/$1 eq '0' ? '1' : '0'/e;
+    # Of a repository that is in the clear, as this one is.
+    my ($other, $object) = files_below($url{third}, qr{/wal/.*/[0-9A-F]{24}-[0-9a-f]+$});
+    my ($path, $file, $digest) = $object =~ m{^(.*/([0-9A-F]{24})-)([0-9a-f]+)$};
+    (my $there = "$url{twin}/$path$digest") =~ s/([0-9a-f])$/$1 eq '0' ? '1' : '0'/e;
     system('mkdir', '-p', $there =~ s{/[^/]*$}{}r) == 0 or die;
-    spit($there, slurp($other));
+    spit($there, slurp("$url{third}/$other"));
     my $state = slurp($there);
     $pgdr->fails('CONFLICT', qr/\Q$file\E has other content.*HINT: .*pgdr repo resolve/s,
         'repo', 'copy', '--from-repo=main', '--to-repo=twin');

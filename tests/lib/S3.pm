@@ -58,6 +58,9 @@ sub request
 
 sub make_bucket { my ($self, $bucket) = @_; $self->request('PUT', "/$bucket"); return }
 
+# Dies when there is still something in it.
+sub remove_bucket { my ($self, $bucket) = @_; $self->request('DELETE', "/$bucket"); return }
+
 # The bytes of an object; nothing when there is none.
 sub get
 {

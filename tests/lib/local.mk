@@ -14,6 +14,7 @@ EXTRA_DIST += \
 	tests/lib/Rgw.pm \
 	tests/lib/BucketCopy.pm \
 	tests/lib/S3.pm \
+	tests/lib/LostRepo.pm \
 	tests/lib/S3Proxy.pm \
 	tests/lib/cache-dir \
 	tests/lib/get-deb \
