@@ -5,4 +5,5 @@ archive_libarchive_pgdr_a_SOURCES = \
 	archive/backup_files.c archive/backup_files.h \
 	archive/backup_pages.c archive/backup_pages.h \
 	archive/backup_wal.c archive/backup_wal.h \
-	archive/wal_push.c archive/wal_push.h
+	archive/wal_push.c archive/wal_push.h \
+	archive/wal_push_behind.c archive/wal_push_behind.h

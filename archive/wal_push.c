@@ -1,5 +1,7 @@
 #include "archive/wal_push.h"
 
+#include "archive/wal_push_behind.h"
+
 #include <string.h>
 #include <unistd.h>
 
@@ -52,17 +54,36 @@ static ErrCode push_refuse_unfinished(const WalFile *f, const char *wal_dir,
                     f->file);
 }
 
-static ErrCode push_to(const WalPushSpec *spec, unsigned i, const WalFile *f, Err *err)
+static ErrCode push_to(const WalPushSpec *spec, unsigned i, const WalFile *f, WalPushTarget *t,
+                       Err *err)
 {
-    Repo *repo AUTO(repo_closep) = NULL;
     WalStored stored;
-    WalStore store;
-    TRY(spec->repos->open(spec->repos->arg, i, &repo, err));
-    wal_store_init(&store, repo, f->system_id, f->seg_size);
-    TRY(wal_file_store(&store, f, &stored, err));
+    TRY(spec->repos->open(spec->repos->arg, i, &t->repo, err));
+    wal_store_init(&t->store, t->repo, f->system_id, f->seg_size);
+    TRY(wal_file_store(&t->store, f, &stored, err));
     if (stored == WAL_STORED_AGAIN)
-        log_info("%s is in '%s' already, with the same content", f->file, repo_url(repo));
+        log_info("%s is in '%s' already, with the same content", f->file, repo_url(t->repo));
     return ERR_OK;
+}
+
+/* All are tried. *ret_done: how many have it; *ret_conflict: one has other content. */
+static ErrCode push_to_all(const WalPushSpec *spec, const WalFile *f, WalPushTarget *targets,
+                           unsigned *ret_done, bool *ret_conflict, Err *err)
+{
+    ErrCode rc = ERR_OK;
+    for (unsigned i = 0; i < spec->repos->n; i++) {
+        Err one = {0};
+        ErrCode got = targets[i].rc = push_to(spec, i, f, &targets[i], &one);
+        *ret_done += got == ERR_OK;
+        *ret_conflict |= got == ERR_CONFLICT;
+        if (got == ERR_OK)
+            continue;
+        if (rc != ERR_OK)
+            log_err(LOG_ERROR, err); /* the last one is returned, the others are logged */
+        rc = got;
+        *err = one;
+    }
+    return rc;
 }
 
 /* PostgreSQL works in the data directory; a person who types a path may stand elsewhere. */
@@ -106,20 +127,18 @@ ErrCode wal_push(const WalPushSpec *spec, Err *err)
     }
     TRY(push_refuse_unfinished(&f, wal_dir, &control, err));
 
-    ErrCode rc = ERR_OK;
+    WalPushTarget *targets = mem_zero(spec->repos->n * sizeof(*targets));
+    WalBehindSpec behind = {.load = &load, .file = file, .targets = targets, .n = spec->repos->n};
     unsigned done = 0;
-    for (unsigned i = 0; i < spec->repos->n; i++) {
-        Err one = {0};
-        ErrCode got = push_to(spec, i, &f, &one);
-        done += got == ERR_OK;
-        if (got == ERR_OK)
-            continue;
-        if (rc != ERR_OK)
-            log_err(LOG_ERROR, err); /* the last one is returned, the others are logged */
-        rc = got;
-        *err = one;
-    }
+    bool conflict = false;
+    ErrCode rc = push_to_all(spec, &f, targets, &done, &conflict, err);
     if (rc != ERR_OK && done)
         err_wrap(err, "%s was stored in %u of %u repositories", f.file, done, spec->repos->n);
+    /* Two servers that archive as one: nothing further until somebody has looked. */
+    if (rc != ERR_OK && done && !conflict && is_ready(wal_dir, file))
+        wal_push_behind(&behind);
+    for (unsigned i = 0; i < spec->repos->n; i++)
+        wal_push_target_release(&targets[i]);
+    free(targets);
     return rc;
 }

@@ -17,7 +17,8 @@ typedef struct WalPushSpec {
 } WalPushSpec;
 
 /*
- * Pushes one file to all repositories; all are tried before the first failure is reported. An
+ * Pushes one file to all repositories; all are tried before the first failure is reported. Where
+ * only some of them fail, the others get what waits behind it, too (wal_push_behind.h). An
  * unfinished segment from a server in recovery, or of a timeline that the server left in it, is
  * kept as a tail object; any other is refused as damaged, since PostgreSQL archives only what it
  * has finished.

@@ -328,9 +328,7 @@ static void hint_begun(const RestoreSpec *spec, Err *err)
 {
     struct stat st;
     const struct passwd *me = getpwuid(geteuid());
-    if (err->hint[0])
-        return;
-    if (err->code == ERR_ACCESS && me && stat(spec->to, &st) != 0)
+    if (!err->hint[0] && err->code == ERR_ACCESS && me && stat(spec->to, &st) != 0)
         err_hint(err,
                  "run pgdr as root, or, as root, make the directory first: install -d -o %s "
                  "-m 0700 '%s'",
@@ -338,10 +336,10 @@ static void hint_begun(const RestoreSpec *spec, Err *err)
     if (!has_file(spec->to, RESTORE_MARKER))
         return;
     if (err->code == ERR_DAMAGED)
-        err_hint(err, "'pgdr verify' says which backups are whole; the same command with "
-                      "--backup=ID --delta takes another one");
+        err_hint_more(err, "'pgdr verify' says which backups are whole; the same command with "
+                           "--backup=ID --delta takes another one");
     else
-        err_hint(err, "the same command with --delta goes on from here");
+        err_hint_more(err, "the same command with --delta goes on from here");
 }
 
 /* The restored server is not this process's to start; how, depends on where its settings are. */
@@ -399,13 +397,17 @@ static ErrCode carry_out(Cli *cli, const RestoreSpec *spec, const RestorePlan *p
 
 /* --- with several repositories --- */
 
-typedef VEC(Repo *) OpenRepos;
+typedef struct OpenRepos {
+    VEC(Repo *) open;
+    Buf away; /* the names of the others: "'one', 'two'" */
+} OpenRepos;
 
 static void open_repos_release(OpenRepos *r)
 {
-    for (size_t i = 0; i < r->n; i++)
-        repo_close(r->at[i]);
-    vec_release(r);
+    for (size_t i = 0; i < r->open.n; i++)
+        repo_close(r->open.at[i]);
+    vec_release(&r->open);
+    buf_release(&r->away);
 }
 
 /* A repository that does not answer does not keep the others from serving. */
@@ -416,28 +418,29 @@ static ErrCode open_repos(Cli *cli, OpenRepos *ret, Err *err)
         Repo *repo = NULL;
         Err one = {0};
         if (cli_repo_open(cli, i, opt_cluster(cli), &repo, &one) == ERR_OK) {
-            vec_push(ret, repo);
+            vec_push(&ret->open, repo);
             continue;
         }
         if (opt_repos(cli) > 1)
             log_err(LOG_WARN, &one);
+        buf_printf(&ret->away, "%s'%s'", ret->away.len ? ", " : "", opt_repo_name(cli, i));
         if (rc == ERR_OK)
             *err = one;
         rc = err->code;
     }
-    return ret->n ? ERR_OK : rc;
+    return ret->open.n ? ERR_OK : rc;
 }
 
 /* The first repository that leads to the target; the reasons of the others are told. */
 static ErrCode plan_over(RestoreSpec *spec, const OpenRepos *repos, RestorePlan *plan, Err *err)
 {
     ErrCode rc = ERR_OK;
-    for (size_t i = 0; i < repos->n; i++) {
+    for (size_t i = 0; i < repos->open.n; i++) {
         Err one = {0};
-        spec->repo = repos->at[i];
+        spec->repo = repos->open.at[i];
         if (restore_plan_make(spec, plan, &one) == ERR_OK)
             return ERR_OK;
-        if (repos->n > 1)
+        if (repos->open.n > 1)
             log_line(LOG_INFO, one.hint, "repository '%s': %s", spec->repo->name, one.message);
         if (rc == ERR_OK)
             *err = one;
@@ -450,32 +453,33 @@ static ErrCode plan_over(RestoreSpec *spec, const OpenRepos *repos, RestorePlan 
  * Recovery asks all repositories, and stops at a doubt: what lies at the end of the WAL, and which
  * timelines are taken, is not known while one does not answer. It had better not begin.
  */
-static void check_all_read(Cli *cli, const RestoreSpec *spec, const OpenRepos *repos,
-                           RestorePlan *plan)
+static void check_all_read(Cli *cli, const RestoreSpec *spec, OpenRepos *repos, RestorePlan *plan)
 {
     const char *name = spec->repo->name;
-    if (repos->n == opt_repos(cli) || plan->refusal.code)
+    if (repos->open.n == opt_repos(cli) || plan->refusal.code)
         return;
     err_set(&plan->refusal, ERR_REFUSED,
-            "a repository cannot be read, and whether it holds other WAL than '%s' is not known",
-            name);
-    err_hint(&plan->refusal, "bring it back, or recover with what '%s' holds: --repo=%s", name,
-             name);
+            "repository %s cannot be read, and whether it holds other WAL than '%s' is not known",
+            buf_str(&repos->away), name);
+    err_hint(&plan->refusal,
+             "bring it back, or restore and recover with what '%s' holds: the same command with "
+             "--repo=%s",
+             name, name);
 }
 
 /* Those that have the same backup stand by for what cannot be read. */
 static void chain_fallbacks(const OpenRepos *repos, Repo *first, const char *backup_id)
 {
     Repo *last = first;
-    for (size_t i = 0; i < repos->n; i++) {
+    for (size_t i = 0; i < repos->open.n; i++) {
         BackupStates states AUTO(backup_states_release) = {0};
         Err err = {0};
-        if (repos->at[i] == first ||
-            backup_states_read(repos->at[i], backup_id, &states, &err) != ERR_OK || !states.n ||
-            !backup_exists(&states.at[0]))
+        if (repos->open.at[i] == first ||
+            backup_states_read(repos->open.at[i], backup_id, &states, &err) != ERR_OK ||
+            !states.n || !backup_exists(&states.at[0]))
             continue;
-        last->fallback = repos->at[i];
-        last = repos->at[i];
+        last->fallback = repos->open.at[i];
+        last = repos->open.at[i];
     }
 }
 
@@ -491,13 +495,13 @@ static ErrCode save_before_plan(const Cli *cli, RestoreSpec *spec, Repo *repo, R
     return ERR_OK;
 }
 
-static ErrCode plan_and_run(Cli *cli, RestoreSpec *spec, const OpenRepos *repos, Err *err)
+static ErrCode plan_and_run(Cli *cli, RestoreSpec *spec, OpenRepos *repos, Err *err)
 {
     RestorePlan plan AUTO(restore_plan_release) = {.bytes = 0};
     RescueResult saved = {.looked_at = 0};
     cli_progress_begin(cli);
     progress_begin(&cli->progress, "planning", 0, 0);
-    ErrCode rc = save_before_plan(cli, spec, repos->at[0], &saved, err);
+    ErrCode rc = save_before_plan(cli, spec, repos->open.at[0], &saved, err);
     if (rc == ERR_OK)
         rc = plan_over(spec, repos, &plan, err);
     cli_progress_end(cli);

@@ -20,7 +20,8 @@ static const RetrySpec retries_of_standby = {.attempts = 3,
                                              .longest_pause = US_PER_SECOND,
                                              .total = 2 * US_PER_SECOND};
 
-/* One repository that is gone must not hold up every segment that another one has. */
+/* One repository that is gone must not hold up every segment that another one has, or is to get:
+ * PostgreSQL asks again. */
 static const RetrySpec retries_of_several = {.attempts = 4,
                                              .first_pause = US_PER_SECOND / 4,
                                              .longest_pause = 2 * US_PER_SECOND,
@@ -39,7 +40,7 @@ static RetrySpec retries_of_s3(const Cli *cli, bool standby)
     RetrySpec spec = retries;
     if (standby)
         return retries_of_standby;
-    if (cli->id == CMD_ARCHIVE_GET && opt_repos(cli) > 1)
+    if ((cli->id == CMD_ARCHIVE_GET || cli->id == CMD_ARCHIVE_PUSH) && opt_repos(cli) > 1)
         return retries_of_several;
     spec.total = MAX(spec.total, 3 * opt_duration(cli, OPT_IO_TIMEOUT));
     if (!is_watched(cli->id))
@@ -111,9 +112,15 @@ static ErrCode source_open(void *arg, unsigned i, Repo **ret, Err *err)
     return cli_repo_open(cli, i, opt_cluster(cli), ret, err);
 }
 
+static const char *source_name(void *arg, unsigned i)
+{
+    return opt_repo_name(arg, i);
+}
+
 RepoSource cli_repo_source(Cli *cli)
 {
-    return (RepoSource){.n = (unsigned)opt_repos(cli), .open = source_open, .arg = cli};
+    return (RepoSource){
+        .n = (unsigned)opt_repos(cli), .open = source_open, .name = source_name, .arg = cli};
 }
 
 #define NETWORK_JOBS 8

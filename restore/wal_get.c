@@ -229,21 +229,43 @@ static void sources_close(Question *q)
     free(q->sources);
 }
 
+/* Nobody answers for it: it is away, not wrong about something. */
+static bool is_away(ErrCode rc)
+{
+    return rc == ERR_NOT_FOUND || rc == ERR_IO || rc == ERR_NETWORK || rc == ERR_TIMEOUT ||
+           rc == ERR_ACCESS || rc == ERR_AUTH || rc == ERR_CONFIG;
+}
+
+/* One that is lost for good would be a doubt for ever. */
+static void hint_lost(const Question *q, unsigned i, Err *err)
+{
+    const char *name = q->spec->repos->name(q->spec->repos->arg, i);
+    if (q->n < 2 || !is_away(err->code) || !q->spec->recovering)
+        return;
+    err_hint_more(err,
+                  "if repository '%s' is lost for good, take [repo %s] out of the configuration: "
+                  "what the others hold counts then; a server that has stopped goes on when it is "
+                  "started again",
+                  name, name);
+}
+
 /* What is wrong with any of them: the first is returned, the others are logged. */
 static ErrCode sources_check(const Question *q, Err *err)
 {
-    const Source *first = NULL;
+    const unsigned none = q->n;
+    unsigned first = none;
     for (unsigned i = 0; i < q->n; i++) {
         const Source *s = &q->sources[i];
-        if (s->rc != ERR_OK && first)
+        if (s->rc != ERR_OK && first != none)
             log_err(LOG_ERROR, &s->err);
         else if (s->rc != ERR_OK)
-            first = s;
+            first = i;
     }
-    if (!first)
+    if (first == none)
         return ERR_OK;
-    *err = first->err;
-    return first->rc;
+    *err = q->sources[first].err;
+    hint_lost(q, first, err);
+    return err->code;
 }
 
 static void sources_warn(const Question *q)

@@ -98,6 +98,21 @@ ErrCode err_hint(Err *err, const char *fmt, ...)
     return err->code;
 }
 
+ErrCode err_hint_more(Err *err, const char *fmt, ...)
+{
+    char more[sizeof(err->hint) - 2]; /* with room for what joins them */
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(more, sizeof(more), fmt, ap);
+    va_end(ap);
+    size_t len = strlen(err->hint), added = strlen(more);
+    const char *join = !len ? "" : err->hint[len - 1] == '?' ? " " : "; ";
+    len = MIN(len, sizeof(err->hint) - 1 - strlen(join) - added);
+    memcpy(err->hint + len, join, strlen(join));
+    memcpy(err->hint + len + strlen(join), more, added + 1);
+    return err->code;
+}
+
 const char *err_code_name(ErrCode code)
 {
     static _Thread_local char lower[32];

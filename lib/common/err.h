@@ -34,6 +34,8 @@ ErrCode err_errno(Err *err, int errnum, const char *fmt, ...) PRINTF_LIKE(3, 4);
 ErrCode err_wrap(Err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Replaces the hint; returns the code unchanged. */
 ErrCode err_hint(Err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* Puts it behind the hint that is there; what has no room is cut off from that one. */
+ErrCode err_hint_more(Err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* The code's name as in JSON ("not_found"); static storage. */
 const char *err_code_name(ErrCode code);

@@ -3,6 +3,7 @@
 
 #include "lib/common/hex.h"
 #include "lib/repo/manifest.h"
+#include "lib/repo/summary.h"
 
 #define HEAD_MAX (64 * MIB)
 #define PART_STORED_MAX (PACK_STORED_MAX + 4 * MIB)
@@ -263,8 +264,8 @@ static ErrCode head_parse(ManifestReader *r, const Buf *text, Err *err)
     return ERR_OK;
 }
 
-ErrCode manifest_reader_open(Repo *repo, const char *backup_id, const DocumentFacts *expected,
-                             ManifestReader **ret, Err *err)
+static ErrCode head_open(Repo *repo, const char *backup_id, const DocumentFacts *expected,
+                         ManifestReader **ret, Err *err)
 {
     ManifestReader *r AUTO(manifest_reader_closep) = NEW(ManifestReader);
     r->repo = repo;
@@ -283,6 +284,24 @@ ErrCode manifest_reader_open(Repo *repo, const char *backup_id, const DocumentFa
         return err_wrap(err, "cannot read '%s/%s' in '%s'", repo->cluster, name, repo_url(repo));
     *ret = steal_ptr(&r);
     return ERR_OK;
+}
+
+/* A copy of the backup has a manifest of its own, which its own summary vouches for. */
+static ErrCode head_open_elsewhere(Repo *other, const char *backup_id, ManifestReader **ret,
+                                   Err *err)
+{
+    BackupSummary s AUTO(summary_release) = {.cluster = NULL};
+    TRY(summary_get(other, backup_id, &s, err));
+    return manifest_reader_open(other, backup_id, &s.manifest, ret, err);
+}
+
+ErrCode manifest_reader_open(Repo *repo, const char *backup_id, const DocumentFacts *expected,
+                             ManifestReader **ret, Err *err)
+{
+    ErrCode rc = head_open(repo, backup_id, expected, ret, err);
+    if (rc != ERR_OK && repo_falls_back(repo, err))
+        return head_open_elsewhere(repo->fallback, backup_id, ret, err);
+    return rc;
 }
 
 /* --- parts --- */

@@ -171,14 +171,20 @@ ErrCode repo_init(Storage *storage, const RepoSpec *spec, Repo **ret, bool *ret_
     return ERR_OK;
 }
 
+/* It does not answer, or lets nobody in, or its bucket is gone: so it will be with every object. */
+static bool is_down(ErrCode code)
+{
+    return err_can_retry(code) || code == ERR_AUTH || code == ERR_CONFIG;
+}
+
 bool repo_falls_back(Repo *r, const Err *err)
 {
     if (!r->fallback || err->code == ERR_CANCELLED || err->code == ERR_NO_SPACE)
         return false;
-    if (err_can_retry(err->code) && !atomic_exchange(&r->down, true))
+    if (is_down(err->code) && !atomic_exchange(&r->down, true))
         log_line(LOG_WARN, err->hint, "%s; from now on repository '%s' is read", err->message,
                  r->fallback->name);
-    else if (!err_can_retry(err->code))
+    else if (!is_down(err->code))
         log_line(LOG_WARN, err->hint, "%s; read from repository '%s' instead", err->message,
                  r->fallback->name);
     return true;

@@ -66,6 +66,7 @@ static inline void repo_closep(Repo **r)
 typedef struct RepoSource {
     unsigned n;
     ErrCode (*open)(void *arg, unsigned i, Repo **ret, Err *err);
+    const char *(*name)(void *arg, unsigned i); /* as in [repo NAME], also of one that is away */
     void *arg;
 } RepoSource;
 

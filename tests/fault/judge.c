@@ -93,7 +93,11 @@ static void setup_action(const char *name)
     static const struct {
         const char *name;
         enum Act act;
-    } acts[] = {{"count", ACT_PASS}, {"short", ACT_SHORT}, {"kill", ACT_KILL}, {"torn", ACT_TORN}};
+    } acts[] = {{"count", ACT_PASS},
+                {"short", ACT_SHORT},
+                {"kill", ACT_KILL},
+                {"torn", ACT_TORN},
+                {"stop", ACT_STOP}};
     for (size_t i = 0; i < sizeof(acts) / sizeof(acts[0]); i++)
         if (!name || strcmp(acts[i].name, name) == 0) {
             cfg.act = acts[i].act;
@@ -250,6 +254,10 @@ static enum Act judge(enum Op op, const char *call, const char *path)
     __atomic_add_fetch(&cfg.counter->faults, 1, __ATOMIC_SEQ_CST);
     if (cfg.act == ACT_KILL)
         die();
+    if (cfg.act == ACT_STOP) {
+        kill(getpid(), SIGSTOP);
+        return ACT_PASS;
+    }
     return cfg.act;
 }
 

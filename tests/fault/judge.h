@@ -4,7 +4,8 @@
 /*
  * What happens to a call: the part of libfault.so that reads the environment (libfault.c describes
  * it), counts, and gives the verdict. A call is judged before it is carried out, by the file that
- * it is about; errno is left alone. ACT_KILL is never returned: the process is then dead.
+ * it is about; errno is left alone. ACT_KILL is never returned: the process is then dead; nor is
+ * ACT_STOP, after which the call is carried out.
  */
 
 #include <stdbool.h>
@@ -26,6 +27,7 @@ enum Act {
     ACT_FAIL,  /* do nothing, fail with fault_errno() */
     ACT_SHORT, /* move half of the bytes */
     ACT_KILL,
+    ACT_STOP,
     ACT_TORN /* move half of the bytes, or carry it out, then die() */
 };
 

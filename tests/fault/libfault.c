@@ -22,6 +22,7 @@
  *                              but that a failed close has closed all the same, as on Linux
  *                    short     a write moves only half of its bytes and says so; others: as count
  *                    kill      SIGKILL before the call is carried out
+ *                    stop      SIGSTOP before it: whoever sends SIGCONT lets all go on
  *                    torn      SIGKILL after it; a write has then moved only half of its bytes
  *   FAULT_NTH      the number of the call, from 1 (default 1)
  *   FAULT_REPEAT   1: every later call has the same fate (a disk that is full stays full)

@@ -136,6 +136,8 @@ typedef struct Bed {
     char trace[80];
     char out[4096]; /* what the child printed */
     int status;     /* of the child, as waitpid gives it */
+    bool stops;     /* it is expected to stop, and is then let go on */
+    int stopped;    /* the size of the file "l" then */
 } Bed;
 
 static int bed_new(void **ret)
@@ -190,6 +192,18 @@ static void run_as_child(const Bed *bed, char *const argv[], char *const setting
     _exit(126);
 }
 
+static void bed_let_go_on(Bed *bed, pid_t pid)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    assert_int_equal(waitpid(pid, &bed->status, WUNTRACED), pid);
+    assert_true(WIFSTOPPED(bed->status));
+    snprintf(path, sizeof(path), "%s/l", bed->watched);
+    assert_int_equal(stat(path, &st), 0);
+    bed->stopped = (int)st.st_size;
+    kill(pid, SIGCONT);
+}
+
 /* Runs argv under the library with these settings (NAME=value), and gathers what it prints. */
 static void bed_exec(Bed *bed, char *const argv[], char *const settings[])
 {
@@ -204,6 +218,8 @@ static void bed_exec(Bed *bed, char *const argv[], char *const settings[])
         run_as_child(bed, argv, settings);
     }
     close(out[1]);
+    if (bed->stops)
+        bed_let_go_on(bed, pid);
     size_t len = 0;
     for (ssize_t n = 1; n > 0; len += (size_t)n) {
         n = read(out[0], bed->out + len, sizeof(bed->out) - 1 - len);
@@ -337,6 +353,18 @@ static void kills_in_the_middle_of_the_nth(void **state)
     assert_int_equal(size_of(bed, "l"), 25);
 }
 
+static void stops_before_the_nth(void **state)
+{
+    Bed *bed = *state;
+    bed->stops = true;
+    bed_run(bed, "lines", SETTING("FAULT_OPS=write"), SETTING("FAULT_ACTION=stop"),
+            SETTING("FAULT_NTH=3"));
+    assert_true(WIFEXITED(bed->status) && WEXITSTATUS(bed->status) == 0);
+    assert_int_equal(bed->stopped, 20);
+    assert_string_equal(bed->out, "10 10 10 10 ");
+    expect_counts(bed, 4, 1);
+}
+
 static void counts_threads_together(void **state)
 {
     Bed *bed = *state;
@@ -429,6 +457,7 @@ int main(int argc, char **argv)
         bed_test(short_write_moves_half),
         bed_test(kills_before_the_nth),
         bed_test(kills_in_the_middle_of_the_nth),
+        bed_test(stops_before_the_nth),
         bed_test(counts_threads_together),
         bed_test(counts_processes_together),
         bed_test(leaves_alone_what_lies_elsewhere),

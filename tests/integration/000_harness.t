@@ -1,3 +1,4 @@
+#@ folder pgdr takes no part
 # Does the harness itself hold? Everything that the other tests rely on, with PostgreSQL alone: a
 # defect here shows here, not as a riddle elsewhere. pgdr does not take part.
 

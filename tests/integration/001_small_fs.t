@@ -1,3 +1,4 @@
+#@ folder no repository takes part
 #@ smallfs 16
 #@ once
 # Is the small file system what it says?

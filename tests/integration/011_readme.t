@@ -1,3 +1,4 @@
+#@ folder the examples of the page name directories
 #@ once
 # README.md, followed to the letter by somebody who has never seen pgdr, on a server that is set up as
 # Debian does it: its configuration is not in the data directory.

@@ -1,3 +1,4 @@
+#@ folder the examples of the page name directories
 # docs/encryption.md, followed to the letter: set-up, the ways to give a passphrase, a new one, and each
 # loss that the page says can be survived.
 #@ once

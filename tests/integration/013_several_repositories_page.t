@@ -1,3 +1,4 @@
+#@ folder the examples of the page name directories
 # docs/several-repositories.md, followed to the letter.
 #@ once
 use strict;

@@ -1,3 +1,4 @@
+#@ folder docs/rescue.py reads directories
 #@ once
 # docs/rescue.py restores what pgdr has stored, without pgdr: backups of every shape, of every row on
 # both sides of a target, and the same files that pgdr restores. It refuses what is damaged.

@@ -1,3 +1,4 @@
+#@ folder docs/rescue.py reads directories
 #@ once
 # docs/rescue.py and WAL: segments of another size, byte for byte; the tail of a segment that was never
 # finished; the way from a backup to a younger timeline; two clusters in one repository; holes and damage.

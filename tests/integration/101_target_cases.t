@@ -160,8 +160,8 @@ subtest 'WAL is missing on the way' => sub {
     my $right = $node->mark('right of the hole');
     restore_point('right');
     $node->archive_all;
-    my ($object) = files_below($pgdr->repo, qr{/$file-});
-    delete_file($pgdr->repo . "/$object");
+    my ($object) = files_below($pgdr->folder, qr{/$file-});
+    delete_file($pgdr->folder . "/$object");
     my @targets = (
         "--target-time=$right->{time}", "--target-lsn=$right->{lsn_before}", "--target-xid=$right->{xid}",
         '--target-name=right', '--type=latest', "--target-xid=$lost->{xid}");

@@ -55,7 +55,7 @@ subtest 'orphaned backends' => sub {
     poll_until(sub { !is_alive($backend) }, 'it is gone');
 };
 
-my @both = ($data, $pgdr->repo);
+my @both = ($data, $pgdr->folder);
 subtest 'a cluster is replaced only when that is asked for' => sub {
     unchanged(\@both, sub {
         $pgdr->fails('REFUSED', qr/holds a cluster.*HINT: add --delta/s, 'restore');
@@ -105,13 +105,13 @@ subtest 'what is no data directory' => sub {
 subtest 'another cluster' => sub {
     my $stranger = PgNode->init('stranger');
     my $where    = $stranger->data_dir;
-    unchanged([$where, $pgdr->repo], sub {
+    unchanged([$where, $pgdr->folder], sub {
         $pgdr->fails('REFUSED', qr/holds another cluster: its system identifier is \d+, the backup's is \d+/, 'restore', "--to=$where",
             '--delta', '--yes');
     });
     # Its WAL says whose it is when the control file is lost.
     rename "$where/global/pg_control", "$where.control" or die;
-    unchanged([$where, $pgdr->repo], sub {
+    unchanged([$where, $pgdr->folder], sub {
         $pgdr->fails('REFUSED', qr/holds another cluster/, 'restore', "--to=$where", '--delta', '--yes');
     });
     rename "$where.control", "$where/global/pg_control" or die;

@@ -59,7 +59,7 @@ subtest 'a copy beside the running cluster' => sub {
     my $to = temp_dir('copy') . '/data';
     my @map = map { my $new = temp_dir("map-$_"); ("--tablespace-map=" . oid($_) . "=$new/deep/down") } qw(one during);
     $node->query('CHECKPOINT');
-    unchanged([@live, $pgdr->repo], sub {
+    unchanged([@live, $pgdr->folder], sub {
         # Not mapped.
         my $json = $pgdr->json_fails('REFUSED', 'restore', "--to=$to", "--target-xid=$before->{xid}");
         like($json->{error}{message}, qr/the directory '\Q$dir{one}\E' of tablespace $oid is not empty/, 'a tablespace that is not mapped');

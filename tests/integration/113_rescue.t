@@ -38,22 +38,22 @@ my $want = $node->fingerprint;
 $node->kill9;
 ok(-e "$data/pg_wal/archive_status/$lie.done",    'one segment counts as archived');
 ok(-e "$data/pg_wal/archive_status/$waits.ready", 'one waits');
-is_deeply([files_below($pgdr->repo, qr{/(?:$lie|$waits)-})], [], 'the repository has neither');
+is_deeply([files_below($pgdr->folder, qr{/(?:$lie|$waits)-})], [], 'the repository has neither');
 # Files of earlier segments, renamed for later use: their contents are not what their names say.
 my ($old) = sort grep { /^[0-9A-F]{24}$/ } files_below("$data/pg_wal");
 my @later = map { sprintf '%08X%08X%08X', 1, 0, $_ } 0x40 .. 0x42;
 system('cp', "$data/pg_wal/$old", "$data/pg_wal/$_") for @later;
 my $kept = copy_tree($data, temp_dir('kept') . '/data');
-my $repo = copy_tree($pgdr->repo, temp_dir('kept-repo') . '/repo');
+my $repo = copy_tree($pgdr->folder, temp_dir('kept-repo') . '/repo');
 
 # Both as they were after the crash.
 sub again
 {
     remove_tree($data);
     copy_tree($kept, $data);
-    system('chmod', '-R', 'u+w', $pgdr->repo);
-    remove_tree($pgdr->repo);
-    copy_tree($repo, $pgdr->repo);
+    system('chmod', '-R', 'u+w', $pgdr->folder);
+    remove_tree($pgdr->folder);
+    copy_tree($repo, $pgdr->folder);
     return;
 }
 
@@ -74,8 +74,8 @@ subtest 'latest is the last commit' => sub {
     is($json->{result}{rescued_wal}{segments}, 2, 'two segments were saved');
     is($json->{result}{rescued_wal}{tails}, 1, 'and the one that was being written');
     is($json->{result}{rescued_wal}{orphans}, 0, 'and nothing else');
-    is_deeply([files_below($pgdr->repo, qr{/(?:$later[0]|$later[1]|$later[2])})], [], 'no file for later use');
-    is(scalar(() = files_below($pgdr->repo, qr{/(?:$lie|$waits)-})), 2, 'they are in the repository');
+    is_deeply([files_below($pgdr->folder, qr{/(?:$later[0]|$later[1]|$later[2])})], [], 'no file for later use');
+    is(scalar(() = files_below($pgdr->folder, qr{/(?:$lie|$waits)-})), 2, 'they are in the repository');
     # What was saved stays, also when the cluster is gone.
     $node->destroy;
     restores('once more, from nothing', 'a b c d e', $want);
@@ -86,7 +86,7 @@ subtest 'a point that only the old cluster has' => sub {
     for my $target (["--target-time=$d->{time}", 'a b c d'], ["--target-xid=$e->{xid}", 'a b c d e'], ["--target-lsn=$d->{lsn_before}", 'a b c']) {
         again();
         # The plan alone changes nothing, and says what would help.
-        unchanged([$data, $pgdr->repo], sub {
+        unchanged([$data, $pgdr->folder], sub {
             my $json = $pgdr->json_fails('UNREACHABLE', 'restore', '--delta', '--dry-run', $target->[0]);
             like($json->{error}{hint}, qr/pg_wal.*may reach further.*without --dry-run/, 'the dry run says where more may be')
               or diag(explain($json));
@@ -101,9 +101,10 @@ subtest 'a point that only the old cluster has' => sub {
 };
 
 subtest 'it cannot be stored' => sub {
+    Pgdr::only_in_folder('the file system forbids it, or is full');
     again();
     unchanged([$data], sub {
-        my @dirs = split /\n/, `find @{[$pgdr->repo]}/app -type d`;
+        my @dirs = split /\n/, `find @{[$pgdr->folder]}/app -type d`;
         chmod 0500, @dirs;
         my $json = $pgdr->json_fails('ACCESS', 'restore', '--delta', '--yes');
         like($json->{error}{message}, qr{cannot save '\Q$data\E/pg_wal/\w{24}': .*Permission denied}, 'it says what it cannot save');
@@ -112,7 +113,7 @@ subtest 'it cannot be stored' => sub {
     });
     # A full disk.
     unchanged([$data], sub {
-        my $fault = { dir => $pgdr->repo, action => 'ENOSPC', ops => 'write', repeat => 1 };
+        my $fault = { dir => $pgdr->folder, action => 'ENOSPC', ops => 'write', repeat => 1 };
         $pgdr->fails('NO_SPACE', qr/cannot save.*No space left/, 'restore', '--delta', '--yes', { fault => $fault });
     });
 };
@@ -132,8 +133,8 @@ subtest 'it contradicts what is archived' => sub {
     $other->stop;
     my $json = $pgdr->json('restore', '--delta', '--yes', '--archive-mode=off');
     cmp_ok($json->{result}{rescued_wal}{orphans}, '>', 0, 'it is kept beside');
-    my @orphans = files_below($pgdr->repo, qr{orphan/.*$waits});
-    is(scalar(@orphans), 1, 'under its name') or diag(join "\n", files_below($pgdr->repo, qr/orphan/));
+    my @orphans = files_below($pgdr->folder, qr{orphan/.*$waits});
+    is(scalar(@orphans), 1, 'under its name') or diag(join "\n", files_below($pgdr->folder, qr/orphan/));
     $node->start;
     $node->wait_promoted;
     is($node->marks, 'a b c other life', 'and the restored cluster is what the archive says');

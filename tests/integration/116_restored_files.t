@@ -147,7 +147,7 @@ sub set_version
 
 subtest 'a repository of a later version' => sub {
     my $to   = temp_dir('later') . '/data';
-    my $repo = $pgdr->repo;
+    my $repo = $pgdr->folder;
     my ($id) = map { $_->{id} } @{ $pgdr->json('info')->{clusters}[0]{backups} };
     for my $case (['summary', qr/no backup of 'app' .* can be read; the newest, \Q$id\E: /], ['manifest', qr/manifest/]) {
         my ($name, $re) = @$case;

@@ -27,7 +27,8 @@ $node->archive_all;
 $node->stop;
 my $dir  = temp_dir('x');
 my $file = spit("$dir/file", 'x');
-my $repo = $pgdr->repo;
+my $repo = $pgdr->folder;
+my $url  = $pgdr->repo;
 my $which = qr/HINT: use --target-time, --target-lsn, --target-xid or --target-name/;
 my $zone  = qr/HINT: .*'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\+0[01]'/;
 
@@ -61,7 +62,7 @@ my @cases = (
     [['--target-xid=400000000'],                   'UNREACHABLE', qr/transaction 400000000 does not end in the archived WAL behind backup $one.*HINT/s],
     # backups and timelines
     [['--set=latest'],                             'USAGE', qr/no option --set.*HINT: did you mean --backup/s],
-    [['--backup=latest'],                          'NOT_FOUND', qr/no backup 'latest' of 'app' in '\Q$repo\E'.*HINT: 'pgdr info' lists .* without --backup the newest/s],
+    [['--backup=latest'],                          'NOT_FOUND', qr/no backup 'latest' of 'app' in '\Q$url\E'.*HINT: 'pgdr info' lists .* without --backup the newest/s],
     [['--backup=2'],                               'USAGE', qr/several backups of 'app' begin with '2'.*HINT: the first of them is $one/s],
     [["--backup=$two", "--target-xid=$b->{xid}"],  'UNREACHABLE', qr/transaction $b->{xid} does not end in the archived WAL behind backup $two.*HINT: .*is it older than the backup/s],
     [['--target-timeline=newest'],                 'USAGE', qr/--target-timeline is latest, current or a number, not 'newest'/],
@@ -71,9 +72,9 @@ my @cases = (
     [["--to=$file/sub"],                           'NOT_FOUND', qr{cannot look at '\Q$file\E/sub': Not a directory}],
     [['--to='],                                    'USAGE', qr/--to needs a value/],
     [['--to=/'],                                   'REFUSED', qr{'/' is not empty.*HINT: choose an empty directory with --to}s],
-    [["--to=$repo"],                               'REFUSED', qr/'\Q$repo\E' lies inside the repository '\Q$repo\E'.*HINT: choose a directory outside/s],
+    Pgdr::unless_s3([["--to=$repo"],                               'REFUSED', qr/'\Q$repo\E' lies inside the repository '\Q$repo\E'.*HINT: choose a directory outside/s],
     [["--to=$repo/app/data"],                      'REFUSED', qr{'\Q$repo\E/app/data' lies inside the repository}],
-    [["--to=$dir/../pgdr/repo/new/data"],          'REFUSED', qr/lies inside the repository '\Q$repo\E'/],
+    [["--to=$dir/../pgdr/repo/new/data"],          'REFUSED', qr/lies inside the repository '\Q$repo\E'/]),
     [['--pgdata=/x'],                              'USAGE', qr/no option --pgdata.*HINT: did you mean --to/s],
     [['--tablespace-map=x'],                       'USAGE', qr/--tablespace-map is OID=DIR or DIR=DIR with absolute directories, not 'x'/],
     [['--link-map=x=y'],                           'USAGE', qr/HINT: did you mean --tablespace-map/],
@@ -99,6 +100,7 @@ unchanged([$dir, $repo, $node->data_dir], sub {
 
 # A repository inside the data directory is not of the backup, so it would be removed.
 subtest 'a repository in the data directory' => sub {
+    Pgdr::only_in_folder('no data directory has it inside');
     my $inside = $node->data_dir . '/backups';
     copy_tree($repo, $inside);
     my $odd = Pgdr->new(node => $node, repo => $inside);

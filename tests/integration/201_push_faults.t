@@ -1,3 +1,4 @@
+#@ folder every call of the file system fails in turn; 452 has the requests of S3
 #@ once
 # archive-push when the storage fails at any call, or the process dies there: never a part of an object,
 # never success without the whole one, and the next push makes it good.

@@ -15,8 +15,9 @@ use WalRepo qw(wal_objects timeline_marks segment_plus segment_size);
 
 my $disk = small_fs();
 my $node = PgNode->init('primary', wal_segsize => 1);
-my $pgdr = Pgdr->new(node => $node, repo => "$disk/repo");
-my $repo = $pgdr->repo;
+my $pgdr = Pgdr->new(node => $node, Pgdr::unless_s3(repo => "$disk/repo"));
+my $repo = $pgdr->folder;
+my $url  = $pgdr->repo;
 my $conf = $pgdr->config_file;
 my $data = $node->data_dir;
 my $status = "$data/pg_wal/archive_status";
@@ -36,15 +37,14 @@ sub everywhere
 
 # name => [what breaks it, what mends it, what the server's log says]
 my @outages = (
-    [ 'missing',        sub { rename $repo, "$repo.away" }, sub { rename "$repo.away", $repo }, qr/there is no directory .*HINT: .*pgdr init/s ],
-    [ 'an empty folder', sub { rename $repo, "$repo.away"; mkdir $repo }, sub { rmdir $repo; rename "$repo.away", $repo }, qr/\Q$repo\E/ ],
-    [ 'read-only',      everywhere('a-w'), everywhere('u+w'), qr/Permission denied/ ],
+    [ 'missing',        sub { rename $repo, "$repo.away" }, sub { rename "$repo.away", $repo }, qr/@{[Pgdr::says_gone()]}.*HINT: .*pgdr init/s ],
+    [ 'an empty folder', sub { rename $repo, "$repo.away"; mkdir $repo }, sub { rmdir $repo; rename "$repo.away", $repo }, qr/\Q$url\E/ ],
+    Pgdr::unless_s3([ 'read-only',      everywhere('a-w'), everywhere('u+w'), qr/Permission denied/ ],
     [ 'forbidden',      sub { chmod 0, $repo }, sub { chmod 0755, $repo }, qr/Permission denied/ ],
-    [ 'full',           sub { fill_fs($disk, 0) }, sub { unlink "$disk/filler" }, qr/No space left/ ],
-    [ 'of unknown encryption', sub { $pgdr->set('repo main', encryption => 'aes-256-gcm', 'passphrase-command' => 'echo x') },
-        sub { $pgdr->set('repo main', encryption => undef, 'passphrase-command' => undef) }, qr/encrypt/ ],
+    [ 'full',           sub { fill_fs($disk, 0) }, sub { unlink "$disk/filler" }, qr/No space left/ ]),
+    [ 'of unknown encryption', sub { $pgdr->set_wrong_encryption }, sub { $pgdr->set_right_encryption }, qr/encrypt/ ],
     [ 'without a configuration', sub { rename $conf, "$conf.away" }, sub { rename "$conf.away", $conf }, qr/no configuration file/ ],
-    [ 'misconfigured',  sub { rename $conf, "$conf.away"; spit($conf, "[repo main]\nurl = $repo\ncolor = red\n") },
+    [ 'misconfigured',  sub { rename $conf, "$conf.away"; spit($conf, "[repo main]\nurl = $url\ncolor = red\n") },
         sub { rename "$conf.away", $conf }, qr/color/ ],
 );
 

@@ -14,8 +14,9 @@ use WalRepo qw(wal_objects wal_object tail_objects segment_plus segment_size);
 
 my $node = PgNode->init('primary', wal_segsize => 1);
 my $pgdr = Pgdr->new(node => $node);
-my %repo = (one => $pgdr->repo, two => temp_dir('two') . '/repo');
-$pgdr->set('repo two', url => $repo{two});
+my %url  = (one => $pgdr->repo, two => temp_dir('two') . '/repo');
+my %repo = (one => $pgdr->folder, two => $url{two});
+$pgdr->set('repo two', url => $url{two});
 $pgdr->ok('init');
 $node->enable_archiving($pgdr);
 $node->start;
@@ -27,7 +28,7 @@ my $data = $node->data_dir;
 my $size = segment_size($node);
 
 # The same, for the second repository's objects.
-my $only_two = bless { %$pgdr, repo => $repo{two} }, 'Pgdr';
+my $only_two = bless { %$pgdr, repo => $url{two} }, 'Pgdr';
 
 sub in_each
 {
@@ -68,7 +69,7 @@ subtest 'a push goes to both' => sub {
         rename $repo{$name}, "$repo{$name}.away";
         my $result = $pgdr->run('archive-push', "pg_wal/$segment", { cwd => $data });
         is($result->{rc}, Pgdr::exit_status('NOT_FOUND'), "repository $name is gone: a failure") or diag($result->describe);
-        like($result->{err}, qr/stored in 1 of 2 repositories.*\Q$repo{$name}\E/s, '  that says which');
+        like($result->{err}, qr/stored in 1 of 2 repositories.*\Q$url{$name}\E/s, '  that says which');
         rename "$repo{$name}.away", $repo{$name};
         is(in_each($segment), $name eq 'one' ? '0 1' : '1 0', '  though the other has it');
         $pgdr->ok('archive-push', "pg_wal/$segment", { cwd => $data });
@@ -85,7 +86,7 @@ subtest 'one of them is enough for a segment that is there' => sub {
         rename $repo{$name}, "$repo{$name}.away";
         ($result, $bytes) = answer_is(0, $first, "repository $name is gone");
         is($bytes, $bytes{$first}, '  the other answers');
-        like($result->{err}, qr/WARNING: .*\Q$repo{$name}\E/, '  and it is said') if $name eq 'one';
+        like($result->{err}, qr/WARNING: .*\Q$url{$name}\E/, '  and it is said') if $name eq 'one';
         rename "$repo{$name}.away", $repo{$name};
     }
     unlink $object;
@@ -95,7 +96,7 @@ subtest 'one of them is enough for a segment that is there' => sub {
     flip_bit($object, length($good) / 2);
     ($result, $bytes) = answer_is(0, $first, 'damage in one');
     is($bytes, $bytes{$first}, '  the other answers');
-    like($result->{err}, qr/WARNING: cannot read .*\Q$repo{one}\E/, '  and it is said');
+    like($result->{err}, qr/WARNING: cannot read .*\Q$url{one}\E/, '  and it is said');
     unlink $object;
     spit($object, $good);
 };
@@ -107,7 +108,7 @@ subtest 'absent is only what no repository has' => sub {
     for my $name (sort keys %repo) {
         rename $repo{$name}, "$repo{$name}.away";
         my ($result) = answer_is(254, $next, "repository $name is gone: a doubt");
-        like($result->{err}, qr/ERROR: .*\Q$repo{$name}\E/, '  that says which');
+        like($result->{err}, qr/ERROR: .*\Q$url{$name}\E/, '  that says which');
         ($result) = get($next, 'standby');
         is($result->{rc}, 1, '  1 for a standby');
         rename "$repo{$name}.away", $repo{$name};
@@ -191,7 +192,7 @@ subtest 'resolving it' => sub {
     my ($right) = wal_object($only_two, $segment) =~ /-([0-9a-f]+)$/;
     $pgdr->fails('CONFLICT', qr/$segment/, 'archive-push', '--repo=two', $other, { cwd => $data });
     my $later = $node->switch_wal;
-    $node->wait_for_log(qr/stored in 1 of 2 repositories: timeline 1 of 'app' is frozen in '\Q$repo{two}\E'.*HINT: .*'pgdr repo resolve $segment'/s);
+    $node->wait_for_log(qr/stored in 1 of 2 repositories: timeline 1 of 'app' is frozen in '\Q$url{two}\E'.*HINT: .*'pgdr repo resolve $segment'/s);
     is(in_each($segment), '1 2', 'two contents in the second');
     is(in_each($later), '1 0', 'what follows is taken by the first, and the archiver waits');
     my $shown = $pgdr->ok('repo', 'resolve', $segment);

@@ -17,7 +17,8 @@ use WalRepo qw(wal_object segment_plus);
 
 my $node = PgNode->init('primary', wal_segsize => 1, conf => "autovacuum = off\n");
 my $pgdr = Pgdr->new(node => $node);
-my $repo = $pgdr->repo;
+my $repo = $pgdr->folder;
+my $url  = $pgdr->repo;
 my $conf = $pgdr->config_file;
 $node->enable_archiving($pgdr);
 $node->start;
@@ -76,11 +77,11 @@ my $other  = wal_object($pgdr, $later);
 
 # [what, break it, mend it, what the server's log says]
 my @faults = (
-    [ 'the repository is gone',      moved($repo),        qr/there is no directory/ ],
-    [ 'another file system is empty in its place', sub { rename $repo, "$repo.away"; mkdir $repo }, sub { rmdir $repo; rename "$repo.away", $repo }, qr/ERROR: .*\Q$repo\E/ ],
+    [ 'the repository is gone',      moved($repo),        Pgdr::says_gone() ],
+    [ 'another file system is empty in its place', sub { rename $repo, "$repo.away"; mkdir $repo }, sub { rmdir $repo; rename "$repo.away", $repo }, qr/ERROR: .*\Q$url\E/ ],
     [ "the cluster's folder is gone", moved("$repo/app"), qr/no WAL at all of system/ ],
-    [ 'permission is gone',          mode($repo, 0),      qr/Permission denied/ ],
-    [ 'permission for one folder is gone', mode($dir, 0), qr/Permission denied/ ],
+    Pgdr::unless_s3([ 'permission is gone', mode($repo, 0), qr/Permission denied/ ],
+        [ 'permission for one folder is gone', mode($dir, 0), qr/Permission denied/ ]),
     [ 'a bit flipped',               damaged($object, sub { flip_bit($object, (-s $object) / 2) }), qr/cannot read .*$hit/ ],
     [ 'a hole of zeros',             damaged($object, sub { zero_range($object, 92, 512) }), qr/cannot read .*$hit/ ],
     [ 'the object is cut off',       damaged($object, sub { truncate_by($object, 200) }), qr/cannot read .*$hit/ ],
@@ -88,8 +89,7 @@ my @faults = (
     [ 'two objects are exchanged',   (sub { swap_files($object, $other) }) x 2, qr/cannot read .*$hit/ ],
     [ 'the object is deleted',       damaged($object, sub { delete_file($object) }), qr/$hit is not in .*there is a hole/ ],
     [ 'there are two contents',      sub { spit($twin, slurp($object)) }, sub { unlink $twin }, qr/two different contents of $hit/ ],
-    [ 'the encryption setting is wrong', sub { $pgdr->set('repo main', encryption => 'aes-256-gcm', 'passphrase-command' => 'echo x') },
-        sub { $pgdr->set('repo main', encryption => undef, 'passphrase-command' => undef) }, qr/encrypt/ ],
+    [ 'the encryption setting is wrong', sub { $pgdr->set_wrong_encryption }, sub { $pgdr->set_right_encryption }, qr/encrypt/ ],
     [ 'the configuration is gone',   moved($conf),        qr/no configuration file/ ],
     [ 'the configuration has a typing error', damaged($conf, sub { append_to($conf, "[global]\ncolor = red\n") }), qr/color/ ],
     [ 'pgdr is gone',                moved($bin),         qr/not found/ ],

@@ -14,7 +14,8 @@ use WalRepo qw(wal_object);
 
 my $node = PgNode->init('primary', wal_segsize => 1, conf => "autovacuum = off\n");
 my $pgdr = Pgdr->new(node => $node);
-my $repo = $pgdr->repo;
+my $repo = $pgdr->folder;
+my $url  = $pgdr->repo;
 my $conf = $pgdr->config_file;
 $node->enable_archiving($pgdr);
 $node->start;
@@ -46,11 +47,11 @@ sub damaged { my ($how) = @_; return (sub { $bytes = slurp($object); $how->($obj
 
 my ($is_twin, $of, $was);
 my @faults = (
-    [ 'the repository is gone',    moved($repo),        qr/ERROR: there is no directory/ ],
-    [ 'a folder without a repository is in its place', sub { rename $repo, "$repo.away"; mkdir $repo }, sub { rmdir $repo; rename "$repo.away", $repo }, qr/ERROR: .*\Q$repo\E/ ],
+    [ 'the repository is gone',    moved($repo),        qr/ERROR: @{[Pgdr::says_gone()]}/ ],
+    [ 'a folder without a repository is in its place', sub { rename $repo, "$repo.away"; mkdir $repo }, sub { rmdir $repo; rename "$repo.away", $repo }, qr/ERROR: .*\Q$url\E/ ],
     [ "the cluster's folder is gone", moved("$repo/app"), qr/ERROR: there is no WAL at all of system/ ],
-    [ 'permission is gone',        sub { chmod 0, $repo }, sub { chmod 0755, $repo }, qr/ERROR: .*Permission denied/ ],
-    [ 'permission for one folder is gone', sub { ($of) = $object =~ m{(.*)/}; $was = (stat $of)[2] & 07777; chmod 0, $of }, sub { chmod $was, $of }, qr/ERROR: .*Permission denied/ ],
+    Pgdr::unless_s3([ 'permission is gone', sub { chmod 0, $repo }, sub { chmod 0755, $repo }, qr/ERROR: .*Permission denied/ ],
+    [ 'permission for one folder is gone', sub { ($of) = $object =~ m{(.*)/}; $was = (stat $of)[2] & 07777; chmod 0, $of }, sub { chmod $was, $of }, qr/ERROR: .*Permission denied/ ]),
     [ 'a bit flipped',             damaged(sub { flip_bit($_[0], (-s $_[0]) / 2) }), qr/ERROR: cannot read / ],
     [ 'a hole of zeros',           damaged(sub { zero_range($_[0], 92, 256) }), qr/ERROR: cannot read / ],
     [ 'the object is cut off',     damaged(sub { truncate_by($_[0], 200) }), qr/ERROR: cannot read / ],
@@ -59,8 +60,7 @@ my @faults = (
     [ 'the object is deleted, a later one is there', damaged(\&delete_file), qr/ERROR: .* but later WAL is .*there is a hole/ ],
     [ 'there are two contents',    sub { $is_twin = $object =~ s/(.)$/$1 eq '0' ? '1' : '0'/er; spit($is_twin, slurp($object)) },
         sub { unlink $is_twin }, qr/ERROR: there are two different contents/ ],
-    [ 'the encryption setting is wrong', sub { $pgdr->set('repo main', encryption => 'aes-256-gcm', 'passphrase-command' => 'echo x') },
-        sub { $pgdr->set('repo main', encryption => undef, 'passphrase-command' => undef) }, qr/ERROR: .*encrypt/ ],
+    [ 'the encryption setting is wrong', sub { $pgdr->set_wrong_encryption }, sub { $pgdr->set_right_encryption }, qr/ERROR: .*encrypt/ ],
     [ 'the configuration is gone', moved($conf),        qr/ERROR: there is no configuration file/ ],
     [ 'the configuration has a typing error', sub { rename $conf, "$conf.away"; spit($conf, slurp("$conf.away") . "[global]\ncolor = red\n") },
         sub { rename "$conf.away", $conf }, qr/ERROR: .*color/ ],

@@ -15,7 +15,6 @@ use WalRepo qw(tail_objects);
 
 my $node = PgNode->init('primary', wal_segsize => 1, conf => "autovacuum = off\n");
 my $pgdr = Pgdr->new(node => $node);
-my $repo = $pgdr->repo;
 $node->enable_archiving($pgdr);
 $node->start;
 $pgdr->ok('init');

@@ -62,9 +62,9 @@ subtest 'and nothing behind it is taken, from either' => sub {
 };
 
 subtest 'no backup completes' => sub {
-    my $before = tree_state($pgdr->repo);
+    my $before = tree_state($pgdr->folder);
     $pgdr->fails('CONFLICT', qr/timeline 1 .* is frozen.*HINT.*repo resolve $fork/s, 'backup');
-    is(tree_state($pgdr->repo), $before, 'nothing was stored');
+    is(tree_state($pgdr->folder), $before, 'nothing was stored');
     my @backups = @{ $pgdr->json('info')->{clusters}[0]{backups} };
     is(scalar(@backups), 1, 'there is only the first');
 };

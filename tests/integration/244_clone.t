@@ -82,7 +82,7 @@ subtest 'a standby takes the next free timeline' => sub {
 
 subtest 'also one that cannot ask' => sub {
     my $server = $standby{latecomer};
-    my $repo   = $pgdr->repo;
+    my $repo   = $pgdr->folder;
     # It has listed the timelines while it waited for WAL.
     my $spool = $his{latecomer}{sections}{'cluster app'}{spool};
     ok(poll_until(sub { glob "$spool/*/history-*/00000003.history" }, 'seen'), 'it has seen timeline 3') or return;

@@ -16,7 +16,7 @@ use WalRepo qw(wal_objects);
 
 my $node = PgNode->init('primary', wal_segsize => 1, conf => "autovacuum = off\n");
 my $pgdr = Pgdr->new(node => $node);
-my $repo = $pgdr->repo;
+my $repo = $pgdr->folder;
 $node->enable_archiving($pgdr);
 $node->start;
 $pgdr->ok('init');
@@ -27,7 +27,7 @@ sub standby
 {
     my ($primary, $name) = @_;
     my $standby = PgNode->standby_of($primary, $name);
-    my $his     = Pgdr->new(node => $standby, repo => $repo);
+    my $his     = Pgdr->new(node => $standby, repo => $pgdr->repo);
     $standby->append_conf("wal_retrieve_retry_interval = 100ms\nrestore_command = '" . $his->restore_command . "'\n"
           . "archive_command = '" . $his->archive_command . "'\n");
     $standby->start;
@@ -92,7 +92,7 @@ subtest 'a restore that ends while the repository is gone' => sub {
     $copy->query('SELECT pg_wal_replay_resume()');
     # It asks which timelines are taken, and is not told a lie.
     ok(poll_until(sub { !$copy->is_running }, 'stopped'), 'and stops when it cannot ask which timelines are taken');
-    like($copy->log_since(0), qr/ERROR: there is no directory.*FATAL:  could not restore file/s, 'it says why');
+    like($copy->log_since(0), qr/ERROR: @{[Pgdr::says_gone()]}.*FATAL:  could not restore file/s, 'it says why');
     rename "$repo.away", $repo;
     $copy->start;
     ok($copy->poll(q{SELECT pg_is_wal_replay_paused()}), 'started again, it is there again');

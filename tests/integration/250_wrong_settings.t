@@ -56,12 +56,12 @@ sub archives_with
 
 subtest "archive_command names another cluster" => sub {
     my $server = $node{large};
-    my $before = join ' ', files_below($pgdr->repo);
     archives_with($server, $command{small});
+    my $before = join ' ', files_below($pgdr->folder); # what was still on its way has arrived
     my $mark    = $server->log_mark;
     my $segment = $server->switch_wal;
     $server->wait_for_log(qr/ERROR: this server is system \d+, but "data-directory" of cluster 'small'.*HINT: name this server's cluster in archive_command/s, $mark);
-    is(join(' ', files_below($pgdr->repo)), $before, 'nothing was stored');
+    is(join(' ', files_below($pgdr->folder)), $before, 'nothing was stored');
     ok(-e "$dir{large}/pg_wal/archive_status/$segment.ready", 'the segment waits');
     archives_with($server, $command{large});
     $server->archive_all;

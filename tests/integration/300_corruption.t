@@ -57,14 +57,14 @@ my @mutations = (
     [ 'that of another backup', sub { replace($_[0], slurp($_[1]{former})) }, 'former' ],
     [ 'text',                   sub { replace($_[0], "# not an object\n" x 100) } ],
     [ 'deleted',                sub { delete_file($_[0]) } ],
-    [ 'a directory',            sub { delete_file($_[0]); mkdir $_[0] or die } ],
-    [ 'a full directory',       sub { delete_file($_[0]); mkdir $_[0] or die; spit("$_[0]/x", 'x') } ],
-    [ 'a fifo',                 sub { delete_file($_[0]); mkfifo($_[0], 0600) or die } ],
-    [ 'a link to nowhere',      sub { delete_file($_[0]); symlink '/nonexistent', $_[0] or die } ],
-    [ 'a link to itself',       sub { delete_file($_[0]); symlink $_[0], $_[0] or die } ],
-    [ 'not readable',           sub { chmod 0, $_[0] or die } ],
-    [ 'its folder is locked',   sub { chmod 0, $_[0] =~ s{/[^/]+$}{}r or die } ],
-    [ 'its folder is a file',   sub { my $dir = $_[0] =~ s{/[^/]+$}{}r; rename $dir, "$dir.away" or die; spit($dir, 'x') } ],
+    Pgdr::unless_s3([ 'a directory',            sub { delete_file($_[0]); mkdir $_[0] or die } ],
+        [ 'a full directory',       sub { delete_file($_[0]); mkdir $_[0] or die; spit("$_[0]/x", 'x') } ],
+        [ 'a fifo',                 sub { delete_file($_[0]); mkfifo($_[0], 0600) or die } ],
+        [ 'a link to nowhere',      sub { delete_file($_[0]); symlink '/nonexistent', $_[0] or die } ],
+        [ 'a link to itself',       sub { delete_file($_[0]); symlink $_[0], $_[0] or die } ],
+        [ 'not readable',           sub { chmod 0, $_[0] or die } ],
+        [ 'its folder is locked',   sub { chmod 0, $_[0] =~ s{/[^/]+$}{}r or die } ],
+        [ 'its folder is a file',   sub { my $dir = $_[0] =~ s{/[^/]+$}{}r; rename $dir, "$dir.away" or die; spit($dir, 'x') } ]),
 );
 
 # ---- the repository ----
@@ -99,7 +99,7 @@ $node->archive_all;
 sub kinds
 {
     my ($p) = @_;
-    my $repo = $p->repo;
+    my $repo = $p->folder;
     my ($old, $new) = Faults::backups_of($p);
     my @keys = map { "$repo/$_" } files_below($repo, qr{^keys/});
     my @wal = grep { /^[0-9A-F]{24}$/ } wal_files($p);
@@ -156,7 +156,7 @@ sub tree
 
 my (%tree, %info, %wal, %ids, %clean);
 for my $p ($pgdr, $sealed) {
-    $clean{$p} = copy_tree($p->repo, $p->repo . '.clean');
+    $clean{$p} = copy_tree($p->folder, $p->folder . '.clean');
     $ids{$p}   = [ Faults::backups_of($p) ];
     for my $id (@{ $ids{$p} }) {
         my ($result, $to) = restored($p, "--backup=$id");
@@ -183,7 +183,7 @@ sub verify_defect
     return "verify: $defect" if $defect ne '';
     return "verify finds nothing\n" if $result->ok;
     my $json = json_of($result);
-    my $repo = $p->repo;
+    my $repo = $p->folder;
     my $names = sub {
         my ($path) = @_;
         my $object = $path =~ s{^\Q$repo\E/(?:app/)?}{}r;
@@ -246,7 +246,7 @@ sub judge
 {
     my ($p, $kind, $mutation) = @_;
     my ($name, $code) = @$mutation;
-    my $repo = $p->repo;
+    my $repo = $p->folder;
     $code->($kind->{path}, $kind);
     my ($folder) = $kind->{path} =~ m{^(.*)/};
     my @touched = ($kind->{path}, $name eq 'swapped' ? $kind->{other} : ());
@@ -267,7 +267,9 @@ sub judge
 
 # ---- the table ----
 
-my %text = ($pgdr => 'a plain repository', $sealed => 'an encrypted repository');
+my %text = (
+    $pgdr   => Pgdr::in_s3() ? 'an encrypted repository' : 'a plain repository',
+    $sealed => 'a repository that is encrypted by a passphrase');
 for my $p ($pgdr, $sealed) {
     subtest $text{$p} => sub {
         my $k = 0;
@@ -308,7 +310,7 @@ subtest 'a backup into a damaged repository' => sub {
             $wrong .= "there is a backup all the same\n" if @now > 2;
         }
         is($wrong, '', "$kind->{name}: " . ($result->ok ? 'a backup' : 'refused'));
-        restore_state($pgdr->repo, $clean{$pgdr});
+        restore_state($pgdr->folder, $clean{$pgdr});
     }
 };
 

@@ -9,12 +9,13 @@ use strict;
 use warnings;
 use Test::More;
 
-use Faults qw(small_node step_for restore_state unnamed_error backups_of json_of every_nth);
+use Faults qw(fault_in small_node step_for restore_state unnamed_error backups_of json_of every_nth);
 use Pgdr;
 use PgNode;
 use Recovery qw(hold_file);
 use TestFile qw(copy_tree files_below flip_bit tree_state);
 use TestRun qw(temp_dir poll_until);
+use File::Path qw(remove_tree);
 
 my $node = small_node('primary');
 my $pgdr = Pgdr->new(node => $node);
@@ -24,7 +25,7 @@ $node->query("CREATE TABLE big AS SELECT n, repeat('x', 100) || n AS t FROM gene
 $pgdr->ok('init');
 $pgdr->ok('backup');
 $pgdr->ok('backup');
-my $repo = $pgdr->repo;
+my $repo = $pgdr->folder;
 my $clean = copy_tree($repo, "$repo.clean");
 
 # What must hold of a repository after anything was killed: the backups @$before are there, and nothing
@@ -47,7 +48,7 @@ subtest 'backup' => sub {
     for my $action ('kill', 'torn') {
         my ($committed, @wrong) = (0);
         my $runs = every_nth(
-            { dir => $repo, action => $action, program => 'pgdr' }, 10,
+            { fault_in($pgdr), action => $action }, 10,
             [ $pgdr, 'backup' ],
             sub {
                 my ($result, $nth) = @_;
@@ -95,7 +96,7 @@ subtest 'init' => sub {
     my @wrong;
     my $new   = Pgdr->new(node => $node);
     my $runs = every_nth(
-        { dir => $new->repo . ':' . $new->repo =~ s{/repo$}{}r, action => 'kill' }, 30,
+        { fault_in($new, $new->folder =~ s{/repo$}{}r), action => 'kill' }, 30,
         [ $new, 'init' ],
         sub {
             my ($result, $nth) = @_;
@@ -108,14 +109,13 @@ subtest 'init' => sub {
             my $verify = $new->run('verify');
             push @wrong, "call $nth: verify: " . $verify->describe if !$verify->ok;
         },
-        sub { system 'rm', '-rf', $new->repo });
+        sub { remove_tree($new->folder, { keep_root => Pgdr::in_s3() }) });
     is(join("\n", @wrong), '', "killed at $runs calls, the next one succeeds");
 };
 
 # A second repository, for copy and heal.
-my $two = Pgdr->new(node => $node);
+my $two = Pgdr->new(node => $node, repo => $pgdr->repo);
 restore_state($repo, $clean);
-$two->set('repo main', url => $repo);
 $two->set('repo other', url => "$repo.other");
 subtest 'repo copy' => sub {
     my @wrong;
@@ -154,7 +154,7 @@ subtest 'verify --heal' => sub {
     my $damaged = copy_tree($repo, "$repo.damaged");
     my @wrong;
     my $runs = every_nth(
-        { dir => $repo, action => 'kill' }, 10,
+        { fault_in($two), action => 'kill' }, 10,
         [ $two, 'verify', '--heal' ],
         sub {
             my ($result, $nth) = @_;

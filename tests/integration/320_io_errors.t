@@ -1,3 +1,4 @@
+#@ folder it is the file system that fails; 452 and 453 have the faults of S3
 #@ once
 # A full disk and input/output errors at any call that writes, in backup, init and restore: an error that
 # names what happened and where; never a backup or a data directory that looks whole and is not; and when

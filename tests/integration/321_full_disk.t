@@ -1,3 +1,4 @@
+#@ folder it is the file system that fails; 452 and 453 have the faults of S3
 #@ smallfs 24
 #@ once
 # A file system that is really full: below the repository, and where a cluster is restored to. Nothing is

@@ -28,7 +28,7 @@ my $wrong = secret('wrong', "correct horse battery stable\n");
 my $node = PgNode->init('primary', conf => "cluster_name = 'a_name_of_a_cluster'\nautovacuum = off\n");
 my $pgdr = Pgdr->new(node => $node,
     repo_options => { encryption => 'aes-256-gcm', 'passphrase-file' => $right, 'key-cache' => 'no' });
-my $repo = $pgdr->repo;
+my $repo = $pgdr->folder;
 $pgdr->ok('init');
 $node->enable_archiving($pgdr);
 $node->start;
@@ -56,7 +56,7 @@ my @never = ('a_table_of_some_name', 'a_column_of_some_name', 'the content of a 
     'the label of a backup', 'a_name_of_a_cluster', 'pg_control', 'postgresql.conf', 'global/', 'START WAL LOCATION', 'tablespaces',
     $mark->{time} =~ s/ .*//r, 'correct horse', 'battery staple');
 push @never, $host if length $host > 3;
-my @objects = files_below($repo);
+my @objects = files_below($pgdr->folder);
 my @found;
 for my $object (@objects) {
     my $bytes = slurp("$repo/$object");
@@ -67,7 +67,7 @@ for my $object (@objects) {
 }
 cmp_ok(scalar(@objects), '>', 15, 'there are objects');
 is_deeply(\@found, [], 'nothing that was stored can be found in the repository');
-my $plain = Pgdr->new(node => $node);
+my $plain = Pgdr->new(node => $node, repo => temp_dir('plain') . '/repo');
 $plain->ok('init');
 $pgdr->set('repo second', url => $plain->repo);
 $pgdr->ok('backup', '--repo=second', '--label=the label of a backup');
@@ -111,7 +111,7 @@ $node->archive_all;
 $node->append_conf("archive_command = 'false'");
 $node->reload;
 $node->poll(q{SELECT current_setting('archive_command') = 'false'});
-$state = tree_state($repo);
+$state = tree_state($pgdr->folder);
 with('passphrase-file' => $wrong);
 all_fail('WRONG_KEY', qr/passphrase does not fit/, 'a wrong passphrase');
 with();
@@ -204,7 +204,7 @@ $pgdr->set('repo main', encryption => 'aes-256-gcm');
 
 # ---- a key in the clear, planted by who can write to the medium ----
 
-my $other = Pgdr->new(node => $node);
+my $other = Pgdr->new(node => $node, repo => temp_dir('other') . '/repo');
 $other->ok('init');
 my ($planted) = map { m{(keys/[0-9a-f]+)/} } files_below($other->repo, qr/^keys/);
 copy_tree($other->repo . "/$planted", "$repo/$planted");

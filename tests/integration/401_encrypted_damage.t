@@ -16,7 +16,6 @@ use TestRun qw(temp_dir test_root);
 my $golden = "$ENV{PGDR_TEST_SOURCE}/tests/golden";
 my $dir    = temp_dir('golden');
 system('tar', '-C', $dir, '-xf', "$golden/v1.tar") == 0 or die 'cannot unpack';
-my $repo = "$dir/encrypted";
 my ($backup)     = slurp("$golden/v1.expected") =~ /^backup encrypted (\S+)$/m;
 my ($tablespace) = slurp("$golden/v1.expected") =~ /^tablespace (\d+)/m;
 spit("$dir/passphrase", "the new passphrase\n");
@@ -24,7 +23,10 @@ chmod 0600, "$dir/passphrase";
 make_path(my $runtime = "$dir/runtime");
 chmod 0700, $runtime;
 
-my $pgdr = Pgdr->new(repo => $repo, repo_options => { encryption => 'aes-256-gcm', 'passphrase-file' => "$dir/passphrase" });
+my $pgdr = Pgdr->new(Pgdr::unless_s3(repo => "$dir/encrypted"),
+    repo_options => { encryption => 'aes-256-gcm', 'passphrase-file' => "$dir/passphrase" });
+my $repo = $pgdr->folder;
+system('cp', '-a', "$dir/encrypted/.", $repo) == 0 or die if Pgdr::in_s3();
 $pgdr->set('cluster app', spool => temp_dir('spool'));
 $pgdr->set_env(XDG_RUNTIME_DIR => $runtime);
 

@@ -1,3 +1,4 @@
+#@ folder every call of the file system fails in turn
 #@ once
 # repo rekey: whatever call it dies in, or cannot do, what was stored stays readable with one of the two
 # passphrases, no WAL gets a second name, and the next call completes it. It may run while a backup and

@@ -1,3 +1,4 @@
+#@ folder the cache of keys lies on this machine, whatever the repository is
 # The key cache: what a stretched passphrase leaves behind is used when it is ours, right and readable, and
 # never otherwise; a wrong passphrase is noticed at once, whatever is kept.
 #@ once

@@ -11,12 +11,12 @@ use Pgdr;
 use PgNode;
 use TestFile qw(slurp spit files_below tree_state copy_tree flip_bit delete_file);
 use TestRun qw(temp_dir);
-use WalRepo qw(wal_object wal_files segment_of);
+use WalRepo qw(segment_of);
 use File::Path qw(remove_tree);
 
 my $node = PgNode->init('primary', wal_segsize => 1);
 my $pgdr = Pgdr->new(node => $node);
-my $main = $pgdr->repo;
+my $main = $pgdr->folder;
 my $dir  = temp_dir('others');
 my $passphrase = "$dir/passphrase";
 spit($passphrase, "a key for what lies outside\n");
@@ -49,11 +49,16 @@ sub copies
     return $pgdr->json('repo', 'copy', "--from-repo=$from", "--to-repo=$to", @args);
 }
 
+sub folder_of { my ($name) = @_; return $name eq 'main' ? $pgdr->folder : $url{$name} }
+
 # The objects of a cluster in a repository of files that are copied: no leases, no marks.
 sub stored
 {
     my ($name) = @_;
-    return [ files_below("$url{$name}/app", qr{^(packs|wal|backups/[^/]+/(manifest|summary|packs))}) ];
+    my @objects = files_below(folder_of($name) . '/app', qr{^(packs|wal|backups/[^/]+/(manifest|summary|packs))});
+    # The digest in the name of WAL is keyed where there is encryption.
+    s{^wal/.*\K-[0-9a-f]{32}$}{} for Pgdr::in_s3() ? @objects : ();
+    return \@objects;
 }
 
 sub backups_in
@@ -66,7 +71,7 @@ sub backups_in
 sub wal_in
 {
     my ($name) = @_;
-    my %file = map { m{/([^/]+)-[0-9a-f]+$} ? ($1 => 1) : () } files_below("$url{$name}/app", qr{^wal/});
+    my %file = map { m{/([^/]+)-[0-9a-f]+$} ? ($1 => 1) : () } files_below(folder_of($name) . '/app', qr{^wal/});
     return [ grep { $_ ge $first } sort keys %file ];
 }
 
@@ -139,7 +144,7 @@ sub restores_from
 restores_from('offsite', ["--target-xid=$mark->{xid}", '--target-action=promote'], $want);
 restores_from('third', [], $latest);
 rename $main, "$main.away" or die;
-$pgdr->fails('REFUSED', qr/WARNING: .*\Q$main\E.*whether it holds other WAL than 'offsite' is not known.*HINT: .*--repo=offsite/s,
+$pgdr->fails('REFUSED', qr/WARNING: .*\Q@{[$pgdr->repo]}\E.*whether it holds other WAL than 'offsite' is not known.*HINT: .*--repo=offsite/s,
     'restore', '--to=' . temp_dir('doubt') . '/data', @$_) for [], ["--target-xid=$mark->{xid}"];
 rename "$main.away", $main or die;
 
@@ -198,13 +203,12 @@ subtest 'killed anywhere, it goes on' => sub {
 
 subtest 'the same WAL name with other content' => sub {
     add_repo('twin');
-    my $file   = (grep { /^[0-9A-F]{24}$/ } wal_files($pgdr))[2];
-    my $object = wal_object($pgdr, $file);
-    my $other  = wal_object($pgdr, (grep { /^[0-9A-F]{24}$/ } wal_files($pgdr))[1]);
-    my ($path, $digest) = substr($object, length $main) =~ /^(.*-)([0-9a-f]+)$/;
-    (my $there = "$url{twin}$path$digest") =~ s/([0-9a-f])$/$1 eq '0' ? '1' : '0'/e;
+    # Of a repository that is in the clear, as this one is.
+    my ($other, $object) = files_below($url{third}, qr{/wal/.*/[0-9A-F]{24}-[0-9a-f]+$});
+    my ($path, $file, $digest) = $object =~ m{^(.*/([0-9A-F]{24})-)([0-9a-f]+)$};
+    (my $there = "$url{twin}/$path$digest") =~ s/([0-9a-f])$/$1 eq '0' ? '1' : '0'/e;
     system('mkdir', '-p', $there =~ s{/[^/]*$}{}r) == 0 or die;
-    spit($there, slurp($other));
+    spit($there, slurp("$url{third}/$other"));
     my $state = slurp($there);
     $pgdr->fails('CONFLICT', qr/\Q$file\E has other content.*HINT: .*pgdr repo resolve/s,
         'repo', 'copy', '--from-repo=main', '--to-repo=twin');

@@ -6,6 +6,7 @@ use strict;
 use warnings;
 use Test::More;
 
+use Faults qw(fault_in);
 use Pgdr;
 use PgNode;
 use TestFile qw(slurp spit files_below tree_state copy_tree flip_bit truncate_to delete_file swap_files);
@@ -15,7 +16,7 @@ use File::Path qw(remove_tree);
 
 my $node = PgNode->init('primary', wal_segsize => 1);
 my $pgdr = Pgdr->new(node => $node);
-my $main = $pgdr->repo;
+my $main = $pgdr->folder;
 my $dir  = temp_dir('others');
 my $off  = "$dir/offsite";
 my $passphrase = "$dir/passphrase";
@@ -228,12 +229,12 @@ subtest 'the other repository cannot be read' => sub {
 subtest 'killed anywhere, it mends the next time' => sub {
     my @some = map { $damages[$_][1] } 0, 5, 12;
     $_->() for @some;
-    my $total = $pgdr->run('verify', '--heal', { fault => { dir => $main, action => 'count' } })->{calls};
+    my $total = $pgdr->run('verify', '--heal', { fault => { fault_in($pgdr), action => 'count' } })->{calls};
     same_objects($main, $good, "mended, in $total calls");
     back_to($main, $kept);
     for my $at (map { int($total * $_ / 7) } 1 .. 6) {
         $_->() for @some;
-        my $result = $pgdr->run('verify', '--heal', { fault => { dir => $main, action => 'kill', nth => $at } });
+        my $result = $pgdr->run('verify', '--heal', { fault => { fault_in($pgdr), action => 'kill', nth => $at } });
         is($result->{signal}, 9, "killed at call $at");
         $pgdr->ok('verify', '--heal');
         same_objects($main, $good, 'all is mended');

@@ -1,3 +1,4 @@
+#@ folder it has a gateway of its own
 # The S3 driver alone against a real S3 server: the suite that every storage passes, in each way in
 # which it can be reached, and what it says of wrong settings (tests/storage/test_s3.c).
 #@ once

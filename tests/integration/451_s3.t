@@ -1,3 +1,4 @@
+#@ folder it has a gateway of its own
 #@ once
 # The whole way through S3: archive, back up, lose everything, restore; in the clear, then encrypted
 # over TLS. Every command works there, and says what stands in the way.

@@ -1,3 +1,4 @@
+#@ folder it has a gateway of its own
 #@ timeout 1200
 #@ once
 # Harm to every request in turn, on its way between pgdr and a real S3 server: WAL that is pushed, a

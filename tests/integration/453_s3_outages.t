@@ -1,3 +1,4 @@
+#@ folder it has a gateway of its own
 #@ timeout 1200
 #@ once
 # S3 as it is in the long run: rights that are as narrow as docs/s3.md says, credentials that are used

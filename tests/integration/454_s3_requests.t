@@ -1,3 +1,4 @@
+#@ folder it has a gateway of its own
 #@ once
 # What the documentation says of requests to S3 is true: how many each command makes, that those which
 # do not depend on each other do not wait for each other, and that connections are kept.

@@ -16,11 +16,15 @@ use JSON::PP ();
 use Test::More ();
 use Pgdr;
 use PgNode;
+use Rgw;
+use S3Proxy;
 use TestFile qw(slurp spit files_below copy_tree tree_state);
-use TestRun qw(temp_dir);
+use TestRun qw(temp_dir poll_until);
 
-our @EXPORT_OK = qw(sweeps_all step_for small_node restore_state backups_of unnamed_error
+our @EXPORT_OK = qw(fault_in held_at calls_of sweeps_all step_for small_node restore_state backups_of unnamed_error
   unopened archive_get_defect json_of every_nth);
+
+my $proxy;
 
 # Whether everything is to be tried.
 sub sweeps_all { return ($ENV{PGDR_TEST_SWEEP} // '') eq 'all' }
@@ -44,6 +48,50 @@ sub small_node
     $node->query('DROP DATABASE template1');
     $node->stop;
     return $node;
+}
+
+# Where faults of a run are to be, for Pgdr's option fault, with an action (count, kill, torn): the calls on
+# files of the repository "main", and of the folder $above; in S3 its requests.
+sub fault_in
+{
+    my ($pgdr, $above) = @_;
+    return (dir => join(':', $pgdr->folder, $above // ()), program => 'pgdr') if !Pgdr::in_s3();
+    $proxy //= S3Proxy->new(Rgw->shared->value('PLAIN'));
+    return (requests => $proxy);
+}
+
+# held_at({PLACE, nth}, PGDR, ARGUMENT...): starts pgdr so that it stands still before its n-th call on files
+# below the folder dir, or its n-th request through the S3Proxy requests. The TestRun::Process, and the
+# CODE that lets it go on; without CODE it has ended before.
+sub held_at
+{
+    my ($place, $pgdr, @args) = @_;
+    my %opt   = ref $args[-1] ? %{ pop @args } : ();
+    my $proxy = $place->{requests};
+    $proxy->set(action => 'hold', nth => $place->{nth}) if $proxy;
+    my $process = $pgdr->start(@args, $proxy ? \%opt : { %opt, fault => { %$place, action => 'stop' } });
+    my $is_held = sub { return $proxy ? $proxy->is_held : is_stopped($process->pid) };
+    poll_until(sub { $is_held->() || !$process->running }, 'it is held up');
+    return ($process) if !$is_held->();
+    return ($process, sub { $proxy ? $proxy->let_go : kill 'CONT', $process->pid });
+}
+
+sub is_stopped
+{
+    my ($pid) = @_;
+    return -e "/proc/$pid/stat" && slurp("/proc/$pid/stat") =~ /.*\) T/s;
+}
+
+# calls_of({PLACE}, PGDR, ARGUMENT...): how many calls, or requests, such a run makes when nothing holds it
+# up; dies when it fails.
+sub calls_of
+{
+    my ($place, $pgdr, @args) = @_;
+    my %opt = ref $args[-1] ? %{ pop @args } : ();
+    $place->{requests}->set if $place->{requests};
+    my $result = $pgdr->run(@args, $place->{requests} ? \%opt : { %opt, fault => { %$place, action => 'count' } });
+    croak $result->describe if !$result->ok;
+    return $place->{requests} ? ($place->{requests}->counts)[0] : $result->{calls};
 }
 
 # Makes the folder $dir what its copy $clean is.

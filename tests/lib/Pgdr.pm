@@ -4,15 +4,65 @@ package Pgdr;
 # Calls that are tests (ok, fails, json, ...) report through Test::More and return the
 # TestRun::Result; run reports nothing. A time limit, a death by a signal and a sanitizer's report are
 # failures everywhere, also where a failure is expected.
+#
+# The repository "main" is a folder; under tests/run --repo=s3 it is encrypted and lies in S3, behind TLS.
+# A test need not know: folder() gives it in both cases, to look into and to damage.
 
 use strict;
 use warnings;
 use Carp qw(croak);
+use File::Basename qw(basename);
 use File::Path qw(make_path);
 use JSON::PP ();
 use Test::More ();
+use BucketCopy;
+use Rgw;
 use TestFile qw(slurp spit);
-use TestRun qw(test_root temp_dir time_limit sanitizer_reports);
+use TestRun qw(test_root temp_dir time_limit sanitizer_reports poll_until);
+
+my $main_pid = $$;
+my %of_url;  # settings of repositories in S3 that were made here
+my %copy_of; # and the folders that show them
+
+# Whether the repository "main" is in S3.
+sub in_s3 { return ($ENV{PGDR_TEST_REPO} // '') eq 's3' }
+
+# For a subtest that makes sense with a repository in a folder only: skips it otherwise.
+sub only_in_folder
+{
+    my ($why) = @_;
+    Test::More::plan(skip_all => "not in S3: $why") if in_s3();
+    return;
+}
+
+# What is in a list of cases that make no sense in S3: nothing, there.
+sub unless_s3 { return in_s3() ? () : @_ }
+
+# What pgdr says when nothing is left of the repository "main", or its folder is not there.
+sub says_gone { return in_s3() ? qr/there is no repository in 's3:/ : qr/there is no directory/ }
+
+# A new place in S3 for the Pgdr whose folder this is.
+sub new_url
+{
+    my ($dir) = @_;
+    my $root = basename(test_root());
+    my ($name) = $dir =~ m{([^/]+)$};
+    my %repo = Rgw->shared->repo("tests/$root/$name", 'TLS');
+    my $url  = delete $repo{url};
+    my $key  = spit("$dir/passphrase", 'pgdr-key-' . join('', map { sprintf '%02x', rand 256 } 1 .. 32) . "\n");
+    chmod 0600, $key;
+    $of_url{$url} = { %repo, encryption => 'aes-256-gcm', 'passphrase-file' => $key };
+    return $url;
+}
+
+# How a repository is reached; what a test says of its encryption stands in the place of all of that.
+sub settings_of
+{
+    my ($url, %given) = @_;
+    my %own = %{ $of_url{$url} // {} };
+    delete @own{qw(encryption passphrase-file)} if grep { /^(?:encryption|passphrase)/ } keys %given;
+    return (%own, %given);
+}
 
 # The path of the program under test.
 sub program
@@ -23,7 +73,8 @@ sub program
 
 # new(OPTIONS): writes the configuration. Options:
 #   node => PgNode           the cluster "app" (or cluster => its name)
-#   repo => folder or URL    of the repository "main"; default: a new folder below the test's root
+#   repo => folder or URL    of the repository "main", as repo() gives it; default: a new one, below the
+#                            test's root or in S3
 #   global, repo_options, cluster_options => {key => value}   more of the configuration
 sub new
 {
@@ -31,8 +82,8 @@ sub new
     my $dir  = temp_dir('pgdr');
     my $self = bless { dir => $dir, file => "$dir/pgdr.conf", sections => {}, order => [], env => {} }, $class;
     $self->set('global', %{ $opt{global} // {} });
-    $self->{repo} = $opt{repo} // "$dir/repo";
-    $self->set('repo main', url => $self->{repo}, %{ $opt{repo_options} // {} });
+    $self->{repo} = $opt{repo} // (in_s3() ? new_url($dir) : "$dir/repo");
+    $self->set('repo main', url => $self->{repo}, settings_of($self->{repo}, %{ $opt{repo_options} // {} }));
     $self->add_cluster($opt{cluster} // 'app', $opt{node}, %{ $opt{cluster_options} // {} }) if $opt{node};
     return $self;
 }
@@ -59,6 +110,20 @@ sub set
     return;
 }
 
+# Makes the configuration expect another encryption than the repository "main" has.
+sub set_wrong_encryption
+{
+    my ($self) = @_;
+    my $now = $self->{sections}{'repo main'};
+    $self->{right} = { map { $_ => $now->{$_} } qw(encryption passphrase-file passphrase-command) };
+    my $is_on = ($now->{encryption} // 'none') ne 'none';
+    my %wrong = $is_on ? (encryption => 'none') : (encryption => 'aes-256-gcm', 'passphrase-command' => 'echo x');
+    $self->set('repo main', 'passphrase-file' => undef, %wrong);
+    return;
+}
+
+sub set_right_encryption { my ($self) = @_; return $self->set('repo main', %{ delete $self->{right} }) }
+
 sub add_cluster
 {
     my ($self, $name, $node, %more) = @_;
@@ -72,8 +137,28 @@ sub add_cluster
 
 sub config_file { return $_[0]{file} }
 
-# The repository's folder or URL.
+# The repository's folder or URL, as the configuration and messages have it.
 sub repo { return $_[0]{repo} }
+
+# The repository's folder, or one that shows what is in S3 and whose changes are made there, too
+# (BucketCopy.pm): brought up to date by this call, and after every run of pgdr.
+sub folder
+{
+    my ($self) = @_;
+    my $url = $self->{repo};
+    return $url if $url !~ m{^s3://([^/]+)/(.+)$};
+    $copy_of{$url} //= BucketCopy->new(Rgw->shared->client, $1, $2, "$self->{dir}/repo");
+    $copy_of{$url}->pull;
+    return $copy_of{$url}->folder;
+}
+
+# As messages of pgdr name what has this path in folder().
+sub shown
+{
+    my ($self, $path) = @_;
+    my $copy = $copy_of{ $self->{repo} } or return $path;
+    return $path =~ s{^\Q@{[$copy->folder]}\E(?=/|$)}{$self->{repo}}r;
+}
 
 # The command line of a call for a shell, as in postgresql.conf.
 sub shell_command
@@ -96,14 +181,39 @@ sub set_env
 # ---- running it ----
 
 # run(COMMAND, ARGUMENT..., {OPTIONS}): the TestRun::Result. Options: those of TestRun::run, and
-# fault => {dir, ops, action, nth, repeat, program} for libfault.so (see tests/fault/libfault.c); the
-# result then has calls and faults, the numbers counted. no_config => 1 leaves out --config.
+# fault => {dir, ops, action, nth, repeat, program} for libfault.so (see tests/fault/libfault.c), or
+# {requests => S3Proxy, action, nth} to be killed when it makes its n-th request: action kill, or torn when it
+# is to be carried out all the same; the result then has calls and faults, the numbers counted.
+# no_config => 1 leaves out --config.
 sub run
 {
     my ($self, @args) = @_;
+    my $fault = ref $args[-1] ? $args[-1]{fault} : undef;
+    return $self->run_to_request($fault, @args) if $fault && $fault->{requests};
     my $process = $self->start(@args);
     my $result  = $process->wait;
     @$result{qw(calls faults)} = fault_counts($process->{fault_state}) if $process->{fault_state};
+    $_->pull for grep { defined } $copy_of{ $self->{repo} };
+    return $result;
+}
+
+sub run_to_request
+{
+    my ($self, $fault, @args) = @_;
+    my %opt   = %{ pop @args };
+    my $proxy = $fault->{requests};
+    my %hang  = (kill => 'hang', torn => 'hang_after');
+    my $nth   = $fault->{action} eq 'count' ? 0 : $fault->{nth};
+    delete $opt{fault};
+    $opt{env} = { %{ $opt{env} // {} }, PGDR_S3_ENDPOINT => $proxy->url };
+    $proxy->set(action => $hang{ $fault->{action} } // 'hang', nth => $nth);
+    my $process = $self->start(@args, \%opt);
+    poll_until(sub { !$process->running || $proxy->is_held }, 'it ends or makes its request');
+    $process->stop('KILL') if $process->running;
+    my $result = $process->wait;
+    @$result{qw(calls faults)} = $proxy->counts;
+    $proxy->set;
+    $_->pull for grep { defined } $copy_of{ $self->{repo} };
     return $result;
 }
 
@@ -263,6 +373,15 @@ sub decode
     my $value = eval { JSON::PP->new->utf8->allow_nonref->decode($result->{out}) };
     Test::More::diag("standard output is no JSON: $@") if !defined $value;
     return $value;
+}
+
+END {
+    if ($$ == $main_pid && %of_url && !$ENV{PGDR_TEST_KEEP}) {
+        my $status = $?;
+        eval { BucketCopy::remove_all(Rgw->shared->client, 'tests', basename(test_root())); 1 }
+          or Test::More::diag("what the test left in S3 is still there: $@");
+        $? = $status;
+    }
 }
 
 1;

@@ -8,9 +8,11 @@ use strict;
 use warnings;
 use Carp qw(croak);
 use Test::More ();
+use S3;
 use TestFile qw(slurp spit);
 use TestRun qw(test_root run);
 
+my $shared;
 my $script = __FILE__ =~ s{[^/]+$}{rgw}r;
 my $number = 0;
 
@@ -23,8 +25,30 @@ sub start
     my $result = run('perl', $script, 'start', $dir, '--watch', $$);
     croak "there is no S3 server to test with (PGDR_TEST_SKIP_S3=1 skips these tests): $result->{err}" if $result->{rc} == 3;
     croak "the S3 server does not start: " . $result->describe if !$result->ok;
-    my %of = $result->{out} =~ /^PGDR_TEST_S3_(\w+)=(.*)$/mg;
-    return bless { dir => $dir, of => \%of, env => { $result->{out} =~ /^(\w+)=(.*)$/mg } }, $class;
+    return described($class, $dir, $result->{out});
+}
+
+# The one of the whole run of tests/run, when repositories are to be in S3; others use it, too.
+sub shared
+{
+    my ($class) = @_;
+    my $dir = $ENV{PGDR_TEST_RGW} // croak 'PGDR_TEST_RGW is not set: start the test with tests/run --repo=s3';
+    $shared //= described($class, $dir, slurp("$dir/description"));
+    return $shared;
+}
+
+sub described
+{
+    my ($class, $dir, $text) = @_;
+    my %of = $text =~ /^PGDR_TEST_S3_(\w+)=(.*)$/mg;
+    return bless { dir => $dir, of => \%of, env => { $text =~ /^(\w+)=(.*)$/mg } }, $class;
+}
+
+# A client of it that is not pgdr's.
+sub client
+{
+    my ($self) = @_;
+    return S3->new(map { $self->value($_) } qw(PLAIN KEY SECRET));
 }
 
 # What `rgw start` printed, as environment variables.

@@ -54,6 +54,7 @@ sub set
 {
     my ($self, %control) = @_;
     my $dir = $self->{dir};
+    unlink "$dir/held", "$dir/go";
     spit("$dir/control.new", join '', map { "$_=$control{$_}\n" } sort keys %control);
     rename "$dir/control.new", "$dir/control" or croak "cannot rename: $!";
     spit("$dir/count", '0 0');
@@ -64,6 +65,10 @@ sub set
 
 # (requests that counted, those that were hit)
 sub counts { return split / /, slurp("$_[0]{dir}/count") }
+
+# Whether somebody waits because of the action hang, hang_after or hold; lets go on who is held.
+sub is_held { return -e "$_[0]{dir}/held" }
+sub let_go  { return spit("$_[0]{dir}/go", '') }
 
 # The log's lines since the last set.
 sub requests { return split /\n/, slurp("$_[0]{dir}/log") }

@@ -30,12 +30,12 @@ use Test::More ();
 use Time::HiRes qw(sleep time);
 
 our @EXPORT_OK = qw(test_root temp_dir run start poll_until time_limit child_env processes_below
-  descendants is_alive left_behind small_fs fill_fs at_failure sanitizer_reports record_postmaster);
+  descendants is_alive left_behind small_fs fill_fs at_failure sanitizer_reports record_postmaster before_programs);
 
 my $main_pid = $$;
 my $root     = make_root();
 my $counter  = 0;
-my @on_failure;
+my (@on_failure, @before);
 my $guard = start_guardian();
 adopt_orphans();
 
@@ -102,6 +102,9 @@ sub sanitizer_reports
 
 # ---- running programs ----
 
+# before_programs(CODE): called before each program is started and before anything is waited for.
+sub before_programs { push @before, @_; return }
+
 # start(PROGRAM, ARGUMENT..., {OPTIONS}): starts it in a process group of its own; a TestRun::Process.
 # Options: stdin => text, env => {…} added, cwd => folder, out and err => files (default: gathered),
 # timeout => seconds, counted from the start.
@@ -110,6 +113,7 @@ sub start
     my @cmd = @_;
     my $opt = ref $cmd[-1] ? pop @cmd : {};
     my $n   = ++$counter;
+    $_->() for @before;
     my %file =
       (in => '/dev/null', out => $opt->{out} // "$root/.run/$n.out", err => $opt->{err} // "$root/.run/$n.err");
     if (defined $opt->{stdin}) {
@@ -150,6 +154,7 @@ sub run { return start(@_)->wait }
 sub poll_until
 {
     my ($code, $what, $seconds) = @_;
+    $_->() for @before;
     my $deadline = time + ($seconds // time_limit());
     my $pause    = 0.01;
     while (1) {

@@ -1,6 +1,6 @@
 package WalRepo;
 
-# WAL in tests: the objects of a directory repository by the name of the file that they hold, segments
+# WAL in tests: the objects of a repository, in its folder (Pgdr.pm), by the name of the file that they hold, segments
 # that are changed by hand, and segments by number. The names are those of the repository format:
 #
 #     <cluster>/wal/<system>/<TLI>/<16 digits>/<file>-<digest>    <cluster>/wal/<system>/history/…
@@ -23,7 +23,7 @@ our @EXPORT_OK = qw(wal_objects wal_object tail_objects timeline_marks orphans w
 sub wal_objects
 {
     my ($pgdr, $file) = @_;
-    my $repo = $pgdr->repo;
+    my $repo = $pgdr->folder;
     return map { "$repo/$_" } files_below($repo, qr{^[^/]+/wal/.*/\Q$file\E-[0-9a-f]+$});
 }
 
@@ -41,7 +41,7 @@ sub wal_files
 {
     my ($pgdr) = @_;
     my %seen;
-    m{/([^/]+)-[0-9a-f]+$} and $seen{$1}++ for files_below($pgdr->repo, qr{^[^/]+/wal/});
+    m{/([^/]+)-[0-9a-f]+$} and $seen{$1}++ for files_below($pgdr->folder, qr{^[^/]+/wal/});
     return sort keys %seen;
 }
 
@@ -49,7 +49,7 @@ sub wal_files
 sub tail_objects
 {
     my ($pgdr, $segment) = @_;
-    my $repo = $pgdr->repo;
+    my $repo = $pgdr->folder;
     my $name = $segment // '[0-9A-F]{24}';
     return map { "$repo/$_" } files_below($repo, qr{^[^/]+/tail/[^/]+/[^/]+/$name/});
 }
@@ -58,7 +58,7 @@ sub tail_objects
 sub timeline_marks
 {
     my ($pgdr, $tli) = @_;
-    my $repo = $pgdr->repo;
+    my $repo = $pgdr->folder;
     my $dir  = sprintf '%08X', $tli;
     return map { "$repo/$_" } files_below($repo, qr{^[^/]+/timelines/[^/]+/$dir/});
 }
@@ -67,7 +67,7 @@ sub timeline_marks
 sub orphans
 {
     my ($pgdr, $file) = @_;
-    my $repo = $pgdr->repo;
+    my $repo = $pgdr->folder;
     my $name = defined $file ? "\Q$file\E-[^/]+" : '[^/]+';
     return map { "$repo/$_" } files_below($repo, qr{^[^/]+/orphan/.*/$name$});
 }

@@ -12,6 +12,9 @@ EXTRA_DIST += \
 	tests/lib/Recovery.pm \
 	tests/lib/Faults.pm \
 	tests/lib/Rgw.pm \
+	tests/lib/BucketCopy.pm \
+	tests/lib/S3.pm \
+	tests/lib/LostRepo.pm \
 	tests/lib/S3Proxy.pm \
 	tests/lib/cache-dir \
 	tests/lib/get-deb \

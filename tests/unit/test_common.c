@@ -171,6 +171,26 @@ static void base64(void **state)
     expect_err(ERR_DAMAGED, "", base64_parse("a*==", &out, err));
 }
 
+static void hints(void **state)
+{
+    char much[1000] = "";
+    Err err = {.code = ERR_IO};
+    (void)state;
+    assert_int_equal(err_hint_more(&err, "look %d", 1), ERR_IO);
+    assert_string_equal(err.hint, "look 1");
+    err_hint_more(&err, "is it there?");
+    err_hint_more(&err, "go on");
+    assert_string_equal(err.hint, "look 1; is it there? go on");
+    /* The one that comes last is whole. */
+    memset(much, 'x', sizeof(much) - 1);
+    err_hint(&err, "%s", much);
+    err_hint_more(&err, "the end");
+    assert_int_equal(strlen(err.hint), sizeof(err.hint) - 1);
+    assert_string_equal(err.hint + sizeof(err.hint) - 1 - strlen("x; the end"), "x; the end");
+    err_hint_more(&err, "%s", much);
+    assert_true(strlen(err.hint) < sizeof(err.hint));
+}
+
 static void json_members(void **state)
 {
     json_t *j AUTO(json_decrefp) = NULL, *bad AUTO(json_decrefp) = NULL;
@@ -239,12 +259,12 @@ static void times(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(digests),      cmocka_unit_test(scrypt),
-        cmocka_unit_test(seals),        cmocka_unit_test(varints),
-        cmocka_unit_test(hexadecimal),  cmocka_unit_test(reads_beyond_the_end),
-        cmocka_unit_test(utf8),         cmocka_unit_test(base64),
-        cmocka_unit_test(json_members), cmocka_unit_test(json_numbers_in_strings),
-        cmocka_unit_test(times),        cmocka_unit_test(varints_have_one_form),
+        cmocka_unit_test(digests),     cmocka_unit_test(scrypt),
+        cmocka_unit_test(seals),       cmocka_unit_test(varints),
+        cmocka_unit_test(hexadecimal), cmocka_unit_test(reads_beyond_the_end),
+        cmocka_unit_test(utf8),        cmocka_unit_test(base64),
+        cmocka_unit_test(hints),       cmocka_unit_test(json_members),
+        cmocka_unit_test(times),       cmocka_unit_test(varints_have_one_form),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
