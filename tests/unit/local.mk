@@ -8,6 +8,8 @@ UNIT_TESTS = \
 	tests/unit/test_cli_output \
 	tests/unit/test_cli_settings \
 	tests/unit/test_common \
+	tests/unit/test_common_memory \
+	tests/unit/test_common_threads \
 	tests/unit/test_pg_conn \
 	tests/unit/test_pg_control \
 	tests/unit/test_pg_files \
@@ -41,6 +43,15 @@ UNIT_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_test_common_SOURCES = tests/unit/test_common.c tests/unit/unit.h
 tests_unit_test_common_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_common_LDADD = $(COMMON_LIBS) $(CMOCKA_LIBS)
+
+tests_unit_test_common_memory_SOURCES = tests/unit/test_common_memory.c tests/unit/unit.h
+tests_unit_test_common_memory_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_common_memory_LDADD = $(COMMON_LIBS) $(CMOCKA_LIBS)
+
+tests_unit_test_common_threads_SOURCES = tests/unit/test_common_threads.c tests/unit/unit.h
+tests_unit_test_common_threads_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_common_threads_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=pthread_create
+tests_unit_test_common_threads_LDADD = $(COMMON_LIBS) $(CMOCKA_LIBS)
 
 tests_unit_test_procid_SOURCES = tests/unit/test_procid.c tests/unit/unit.h
 tests_unit_test_procid_CFLAGS = $(UNIT_CFLAGS)

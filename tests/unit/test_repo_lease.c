@@ -26,14 +26,28 @@ static void put_lease(Repo *repo, const char *name, const char *what, const char
     expect_ok(document_put_json(repo, full, KIND_MARK, body, STORAGE_OVERWRITE, NULL, err));
 }
 
-static void expect_ids(Repo *repo, ErrCode (*list)(Repo *, StrList *, Err *), const char *want)
+static void expect_list(StrList *ids, const char *want)
 {
-    StrList ids AUTO(str_list_release) = {0};
     Buf got AUTO(buf_release) = {0};
-    expect_ok(list(repo, &ids, err));
-    for (size_t i = 0; i < ids.n; i++)
-        buf_printf(&got, "%s%s", i ? " " : "", ids.at[i]);
+    for (size_t i = 0; i < ids->n; i++)
+        buf_printf(&got, "%s%s", i ? " " : "", ids->at[i]);
     assert_string_equal(buf_str(&got), want);
+    str_list_release(ids);
+}
+
+static void expect_live(Repo *repo, const char *want)
+{
+    StrList ids = {0};
+    expect_ok(lease_backups(repo, &ids, err));
+    expect_list(&ids, want);
+}
+
+static void expect_makers(Repo *repo, const char *live, const char *left)
+{
+    StrList ids = {0}, others = {0};
+    expect_ok(lease_makers(repo, &ids, &others, err));
+    expect_list(&ids, live);
+    expect_list(&others, left);
 }
 
 static void what_a_lease_says(void **state)
@@ -59,11 +73,13 @@ static void what_a_lease_says(void **state)
     TimeUs since = json_integer_value(json_object_get(body, "since"));
     assert_in_range(since, time_now() - MINUTE, time_now());
     assert_int_equal(json_array_size(json_object_get(body, "backups")), 2);
-    expect_ids(repo, lease_backups, OTHER_ID " " ID); /* sorted */
-    expect_ids(repo, lease_backups_begun, OTHER_ID " " ID);
+    expect_live(repo, OTHER_ID " " ID); /* sorted */
+    expect_makers(repo, OTHER_ID " " ID, "");
+    storage_mem_advance(repo->storage, 15 * MINUTE);
+    expect_makers(repo, "", OTHER_ID " " ID);
     lease_release(lease);
     assert_int_equal(mem_count(repo, "leases/"), 0);
-    expect_ids(repo, lease_backups, "");
+    expect_live(repo, "");
     lease_release(NULL);
 }
 
@@ -74,12 +90,13 @@ static void a_lease_lapses(void **state)
     Repo *repo AUTO(repo_closep) = mem_repo_new(CIPHER_NONE);
     put_lease(repo, "x", LEASE_BACKUP, "", ID);
     storage_mem_advance(repo->storage, 15 * MINUTE - 1);
-    expect_ids(repo, lease_backups, ID);
+    expect_live(repo, ID);
     storage_mem_advance(repo->storage, 1);
-    expect_ids(repo, lease_backups, "");
-    expect_ids(repo, lease_backups_begun, ID);  /* nobody took it away */
+    expect_live(repo, "");
+    expect_makers(repo, "", ID);                /* nobody took it away */
     put_lease(repo, "x", LEASE_BACKUP, "", ID); /* its holder is back */
-    expect_ids(repo, lease_backups, ID);
+    expect_makers(repo, ID, "");
+    expect_live(repo, ID);
 }
 
 static void processes(void **state)
@@ -98,8 +115,8 @@ static void processes(void **state)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         Repo *repo AUTO(repo_closep) = mem_repo_new(CIPHER_NONE);
         put_lease(repo, "x", LEASE_BACKUP, cases[i].process, ID);
-        expect_ids(repo, lease_backups, cases[i].live ? ID : "");
-        expect_ids(repo, lease_backups_begun, ID);
+        expect_live(repo, cases[i].live ? ID : "");
+        expect_makers(repo, cases[i].live ? ID : "", cases[i].live ? "" : ID);
     }
 }
 
@@ -115,8 +132,8 @@ static void who_makes_a_backup(void **state)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         Repo *repo AUTO(repo_closep) = mem_repo_new(CIPHER_NONE);
         put_lease(repo, "x", cases[i].what, "", ID);
-        expect_ids(repo, lease_backups, ID);
-        expect_ids(repo, lease_backups_begun, cases[i].makes ? ID : "");
+        expect_live(repo, ID);
+        expect_makers(repo, cases[i].makes ? ID : "", "");
     }
 }
 
@@ -129,16 +146,16 @@ static void leases_that_cannot_be_read(void **state)
     put_lease(repo, "x", LEASE_BACKUP, "", ID);
     mem_put(repo, "leases/a", "no object", 9);
     expect_err(ERR_DAMAGED, "app/leases/a", lease_backups(repo, &ids, err));
-    expect_ids(repo, lease_backups_begun, ID);
+    expect_makers(repo, ID, "");
     storage_mem_advance(repo->storage, 15 * MINUTE);
-    expect_ids(repo, lease_backups, ""); /* it has lapsed, whatever it said */
+    expect_live(repo, ""); /* it has lapsed, whatever it said */
     mem_remove(repo, "leases/a");
     const char *strange[] = {"{\"what\":\"backup\",\"backups\":[7,\"" ID "\",null]}",
                              "{\"what\":\"backup\",\"backups\":[]}"};
     for (size_t i = 0; i < ARRAY_LEN(strange); i++) {
         expect_ok(document_put(repo, "leases/x", KIND_MARK, strange[i], strlen(strange[i]),
                                STORAGE_OVERWRITE, NULL, err));
-        expect_ids(repo, lease_backups, i ? "" : ID);
+        expect_live(repo, i ? "" : ID);
     }
     const char *none = "{\"what\":\"backup\"}";
     expect_ok(document_put(repo, "leases/x", KIND_MARK, none, strlen(none), STORAGE_OVERWRITE, NULL,
@@ -166,11 +183,11 @@ static void a_storage_without_a_clock(void **state)
         put_lease(repo, "x", LEASE_BACKUP, "", ID);
         storage_fault_set(faulty, &fault);
         if (cases[i].helps)
-            expect_ids(repo, lease_backups, ID);
+            expect_live(repo, ID);
         else
             expect_err(cases[i].code, "", lease_backups(repo, &ids, err));
         mem_remove(repo, "leases/x");
-        expect_ids(repo, lease_backups, ""); /* without leases nobody asks for the time */
+        expect_live(repo, ""); /* without leases nobody asks for the time */
     }
 }
 
