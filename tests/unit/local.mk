@@ -1,6 +1,7 @@
 # A unit test is one program: test_<part>.c, linked with the layers it needs and no other.
 UNIT_TESTS = \
 	tests/unit/test_catalog_backups \
+	tests/unit/test_catalog_lineage \
 	tests/unit/test_catalog_wal_inventory \
 	tests/unit/test_catalog_wal_way \
 	tests/unit/test_catalog_window \
@@ -73,9 +74,12 @@ tests_unit_test_catalog_backups_SOURCES = tests/unit/test_catalog_backups.c test
 tests_unit_test_catalog_backups_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_catalog_backups_LDADD = $(CATALOG_TEST_LDADD)
 
-CATALOG_TEST_LDADD = catalog/libcatalog.a $(REPO_LIBS) $(STORAGE_LIBS) $(PG_LIBS) $(COMMON_LIBS) \
-	$(LIBPQ_LIBS) $(CMOCKA_LIBS)
+CATALOG_TEST_LDADD = catalog/libcatalog.a $(REPO_TEST_LDADD)
 WAL_ARCHIVE = tests/unit/unit.h tests/unit/wal_archive.h tests/unit/wal_build.h
+
+tests_unit_test_catalog_lineage_SOURCES = tests/unit/test_catalog_lineage.c $(WAL_ARCHIVE)
+tests_unit_test_catalog_lineage_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_catalog_lineage_LDADD = $(CATALOG_TEST_LDADD)
 
 tests_unit_test_catalog_wal_inventory_SOURCES = tests/unit/test_catalog_wal_inventory.c $(WAL_ARCHIVE)
 tests_unit_test_catalog_wal_inventory_CFLAGS = $(UNIT_CFLAGS)
