@@ -1,6 +1,7 @@
 # A unit test is one program: test_<part>.c, linked with the layers it needs and no other.
 UNIT_TESTS = \
 	tests/unit/test_catalog_backups \
+	tests/unit/test_catalog_lineage \
 	tests/unit/test_catalog_wal_inventory \
 	tests/unit/test_catalog_wal_way \
 	tests/unit/test_catalog_window \
@@ -8,6 +9,8 @@ UNIT_TESTS = \
 	tests/unit/test_cli_output \
 	tests/unit/test_cli_settings \
 	tests/unit/test_common \
+	tests/unit/test_common_memory \
+	tests/unit/test_common_threads \
 	tests/unit/test_pg_conn \
 	tests/unit/test_pg_control \
 	tests/unit/test_pg_files \
@@ -42,6 +45,15 @@ tests_unit_test_common_SOURCES = tests/unit/test_common.c tests/unit/unit.h
 tests_unit_test_common_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_common_LDADD = $(COMMON_LIBS) $(CMOCKA_LIBS)
 
+tests_unit_test_common_memory_SOURCES = tests/unit/test_common_memory.c tests/unit/unit.h
+tests_unit_test_common_memory_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_common_memory_LDADD = $(COMMON_LIBS) $(CMOCKA_LIBS)
+
+tests_unit_test_common_threads_SOURCES = tests/unit/test_common_threads.c tests/unit/unit.h
+tests_unit_test_common_threads_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_common_threads_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=pthread_create
+tests_unit_test_common_threads_LDADD = $(COMMON_LIBS) $(CMOCKA_LIBS)
+
 tests_unit_test_procid_SOURCES = tests/unit/test_procid.c tests/unit/unit.h
 tests_unit_test_procid_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_procid_LDADD = $(COMMON_LIBS) $(CMOCKA_LIBS)
@@ -62,9 +74,12 @@ tests_unit_test_catalog_backups_SOURCES = tests/unit/test_catalog_backups.c test
 tests_unit_test_catalog_backups_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_catalog_backups_LDADD = $(CATALOG_TEST_LDADD)
 
-CATALOG_TEST_LDADD = catalog/libcatalog.a $(REPO_LIBS) $(STORAGE_LIBS) $(PG_LIBS) $(COMMON_LIBS) \
-	$(LIBPQ_LIBS) $(CMOCKA_LIBS)
+CATALOG_TEST_LDADD = catalog/libcatalog.a $(REPO_TEST_LDADD)
 WAL_ARCHIVE = tests/unit/unit.h tests/unit/wal_archive.h tests/unit/wal_build.h
+
+tests_unit_test_catalog_lineage_SOURCES = tests/unit/test_catalog_lineage.c $(WAL_ARCHIVE)
+tests_unit_test_catalog_lineage_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_catalog_lineage_LDADD = $(CATALOG_TEST_LDADD)
 
 tests_unit_test_catalog_wal_inventory_SOURCES = tests/unit/test_catalog_wal_inventory.c $(WAL_ARCHIVE)
 tests_unit_test_catalog_wal_inventory_CFLAGS = $(UNIT_CFLAGS)

@@ -4,7 +4,8 @@
 #include "tests/unit/unit.h"
 
 #include "catalog/backups.h"
-#include "lib/storage/drivers.h"
+#include "lib/repo/manifest.h"
+#include "tests/unit/mem_repo.h"
 
 #define SYSTEM UINT64_C(7000000000000000001)
 #define OTHER UINT64_C(7000000000000000002)
@@ -40,18 +41,15 @@ static void put_backup(Repo *repo, const Given *g)
                        .wal_segment_size = 16 * MIB,
                        .block_size = 8192};
     snprintf(s.id, sizeof(s.id), "%s", g->id);
-    char *manifest AUTO(mem_freep) = mem_printf("app/backups/%s/manifest", g->id);
-    expect_ok(storage_put_bytes(repo->storage, manifest, "", 0, STORAGE_CREATE, err));
+    char *manifest AUTO(mem_freep) = backup_object_name(g->id, "manifest");
+    mem_put(repo, manifest, "", 0);
     expect_ok(summary_put(repo, &s, STORAGE_CREATE, err));
     summary_release(&s);
 }
 
 static Repo *repo_with(const Given *given, size_t n)
 {
-    Repo *repo = NULL;
-    bool existed;
-    RepoSpec spec = {.name = "main", .cluster = "app", .cipher = CIPHER_NONE};
-    expect_ok(repo_init(storage_mem_new(false), &spec, &repo, &existed, err));
+    Repo *repo = mem_repo_new(CIPHER_NONE);
     for (size_t i = 0; i < n; i++)
         put_backup(repo, &given[i]);
     return repo;

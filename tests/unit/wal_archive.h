@@ -10,7 +10,7 @@
 #include "lib/pg/wal_name.h"
 #include "lib/repo/wal_object.h"
 #include "lib/repo/wal_tail.h"
-#include "lib/storage/drivers.h"
+#include "tests/unit/mem_repo.h"
 #include "tests/unit/unit.h"
 #include "tests/unit/wal_build.h"
 
@@ -27,10 +27,8 @@ typedef struct Archive {
 
 static inline void archive_open(Archive *a)
 {
-    bool existed;
-    RepoSpec spec = {.name = "main", .cluster = "app", .cipher = CIPHER_NONE};
     *a = (Archive){.fault = storage_fault_new(storage_mem_new(false), &(FaultSpec){.nth = 0})};
-    expect_ok(repo_init(a->fault, &spec, &a->repo, &existed, err));
+    a->repo = mem_repo_in(a->fault, CIPHER_NONE);
     wal_store_init(&a->store, a->repo, BUILD_SYSTEM_ID, BUILD_SEG);
 }
 
@@ -43,8 +41,7 @@ static inline void archive_close(Archive *a)
 
 static inline void archive_put_name(Archive *a, const char *name)
 {
-    char *full AUTO(mem_freep) = mem_printf("app/%s", name);
-    expect_ok(storage_put_bytes(a->repo->storage, full, "", 0, STORAGE_CREATE, err));
+    mem_put(a->repo, name, "", 0);
 }
 
 /* A file of pg_wal, whose digest is 32 times the digit. */

@@ -20,6 +20,7 @@ typedef struct WalBuild {
     Lsn at;         /* where the next record goes, as wal_scan_at() counts */
     Lsn prev;
     uint32_t tli;
+    uint32_t xid;        /* of the next record; 0 again behind it */
     uint16_t page_flags; /* additional flags of the next page that is begun */
 } WalBuild;
 
@@ -105,6 +106,8 @@ static inline Lsn build_record(WalBuild *b, uint8_t rmgr, uint8_t info, const vo
             memset(p + total - main_len, 0x5A, main_len);
     }
     set_u32(p, total);
+    set_u32(p + 4, b->xid);
+    b->xid = 0;
     set_u64(p + 8, b->prev);
     p[16] = info;
     p[17] = rmgr;
