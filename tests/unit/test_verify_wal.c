@@ -372,6 +372,9 @@ static void two_contents(void **state)
     build_init(&other, 15, AT(5, 0), 1);
     build_fill(&other, AT(6, 0));
     segments(&s, 1, &other, 5, 5);
+    /* The mark that archive-push has left says the same. */
+    json_t *body AUTO(json_decrefp) = json_pack("{s:s}", "file", T1 "00000005");
+    expect_ok(timeline_mark_put(&s.archive.store, "00000001", "frozen", body, err));
     verify(&s);
     assert_int_equal(s.result.findings, 1);
     assert_non_null(
