@@ -79,6 +79,16 @@ ok($result->ok && -s $file, 'a distant archive-get') or diag($result->describe);
 cmp_ok($result->{seconds}, '>', 1.4, 'needs two round trips');
 cmp_ok($result->{seconds}, '<', 3.4, 'and not five');
 
+(undef, $result) = requests(0, 'backup', '--verbose');
+my ($made, $over) = $result->{err} =~ /(\d+) requests over (\d+) connections/;
+ok($result->ok && $made > 20 && $over <= 6, "a backup's connections are kept: @{[$made // '']} requests over @{[$over // '']}")
+  or diag($result->describe);
+
+# Nothing of it depends on how much is stored: a listing for each prefix, and the ends of windows.
+($n, $result) = requests(0, 'info');
+ok($result->ok, 'info') or diag($result->describe);
+is(summary($n), documented('info of a cluster with one backup'), 'info of a cluster with one backup');
+
 # What is asked of each segment, and of each backup, is not asked one after the other.
 $near->ok('backup');
 $node->query('SELECT pg_switch_wal() FROM (SELECT pg_create_restore_point($$x$$)) p') for 1 .. 24;
@@ -87,16 +97,5 @@ my $to = temp_dir('planned') . '/to';
 ($n, $result) = requests(200, 'restore', '--dry-run', "--to=$to");
 ok($result->ok && $n->{all} > 35, "the plan of a restore: $n->{all} requests") or diag($result->describe);
 cmp_ok($result->{seconds}, '<', 0.2 * ($n->{all} - 8), 'of them many at once');
-
-(undef, $result) = requests(0, 'backup', '--verbose');
-my ($made, $over) = $result->{err} =~ /(\d+) requests over (\d+) connections/;
-ok($result->ok && $made > 20 && $over <= 6, "a backup's connections are kept: @{[$made // '']} requests over @{[$over // '']}")
-  or diag($result->describe);
-
-
-# Nothing of it depends on how much is stored: a listing for each prefix, and the ends of windows.
-($n, $result) = requests(0, 'info');
-ok($result->ok, 'info') or diag($result->describe);
-is(summary($n), documented('info of a cluster with one backup'), 'info of a cluster with one backup');
 
 done_testing;
