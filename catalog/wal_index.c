@@ -120,6 +120,21 @@ void wal_index_add(WalIndex *x, const PgVersion *v, const WalRecord *r)
     }
 }
 
+void wal_index_add_first(WalIndex *x, const PgVersion *v, const WalRecord *r)
+{
+    WalIndex all = *x;
+    all.xacts = (__typeof__(all.xacts)){0};
+    all.events = (__typeof__(all.events)){0};
+    wal_index_add(&all, v, r);
+    for (size_t i = 0; i < x->xacts.n; i++)
+        vec_push(&all.xacts, x->xacts.at[i]);
+    for (size_t i = 0; i < x->events.n; i++)
+        vec_push(&all.events, x->events.at[i]);
+    vec_release(&x->xacts);
+    vec_release(&x->events);
+    *x = all;
+}
+
 typedef struct IndexBuild {
     WalIndex *index;
     const PgVersion *version;
@@ -425,18 +440,7 @@ ErrCode wal_index_join(const WalIndex *before, WalIndex *after, uint32_t seg_siz
                        "the record at " LSN_FMT " does not go on in the "
                        "segment at " LSN_FMT,
                        LSN_ARG(before->tail_start), LSN_ARG(after->start));
-    /* It ends before everything else in the segment: put it first. */
-    WalIndex joined = *after;
-    joined.xacts = (__typeof__(joined.xacts)){0};
-    joined.events = (__typeof__(joined.events)){0};
-    wal_index_add(&joined, wal_scan_version(scan), &r);
-    for (size_t i = 0; i < after->xacts.n; i++)
-        vec_push(&joined.xacts, after->xacts.at[i]);
-    for (size_t i = 0; i < after->events.n; i++)
-        vec_push(&joined.events, after->events.at[i]);
-    vec_release(&after->xacts);
-    vec_release(&after->events);
-    *after = joined;
+    wal_index_add_first(after, wal_scan_version(scan), &r);
     *ret_joined = true;
     return ERR_OK;
 }

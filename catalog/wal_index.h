@@ -68,8 +68,10 @@ void wal_index_encode(const WalIndex *x, Buf *sections);
 MUST_CHECK ErrCode wal_index_decode(const Buf *table, Lsn start, WalIndex *ret, bool *ret_there,
                                     Err *err);
 
-/* One record more: adds what it says to the index (also used for records that were joined). */
+/* One record more: adds what it says to the index. */
 void wal_index_add(WalIndex *x, const PgVersion *v, const WalRecord *r);
+/* The same for one that crossed into the segment, and so ends before all others in it. */
+void wal_index_add_first(WalIndex *x, const PgVersion *v, const WalRecord *r);
 
 /*
  * Reads the record that begins in `before` and ends in `after` (the next segment) and adds it to

@@ -32,6 +32,7 @@ struct WalWalk {
     unsigned turn;
     WalIndex last; /* of the step before, for records that cross */
     bool has_last;
+    Lsn spill_from; /* where the record that crosses can be read from; 0: it is not known */
     Buf scratch;
     size_t ahead;           /* how many to read the next time */
     VEC(TableAhead) tables; /* in order */
@@ -277,9 +278,9 @@ ErrCode wal_walk_read(WalWalk *w, const WalStep *step, Buf *data, Err *err)
 
 static void index_cut(WalIndex *x, Lsn until)
 {
-    while (x->xacts.n && x->xacts.at[x->xacts.n - 1].lsn >= until)
+    while (x->xacts.n && x->xacts.at[x->xacts.n - 1].end > until)
         x->xacts.n--;
-    while (x->events.n && x->events.at[x->events.n - 1].lsn >= until)
+    while (x->events.n && x->events.at[x->events.n - 1].end > until)
         free(x->events.at[--x->events.n].text);
     if (x->ends > until) {
         x->ends = until;
@@ -295,21 +296,35 @@ static ErrCode index_from_wal(WalWalk *w, const WalStep *step, WalIndex *ret, Er
     return wal_index_build(w->scratch.data, w->scratch.len, step->start, &check, ret, err);
 }
 
-/* When the fragments are not enough: the crossing record is read from the WAL of both segments. */
+/* When the fragments are not enough: the crossing record is read from the WAL of the segments that
+ * it lies in. */
 static ErrCode index_join_from_wal(WalWalk *w, const WalStep *step, WalIndex *x, Err *err)
 {
-    Lsn at = w->last.spills ? w->last.tail_start : 0;
-    if (!at) { /* it began further back than the segment before */
-        x->has_subxacts = true;
-        return ERR_OK;
+    const Lsn step_end = step->start + w->store->seg_size;
+    if (!w->spill_from)
+        return ERR_OK; /* it began before the walk did */
+    WalRecords *records AUTO(wal_records_freep) = wal_records_new(w->store, w->path, w->spill_from);
+    WalRecord r = {.end = 0};
+    bool end = false;
+    while (!end && r.end <= step->start) {
+        ErrCode rc = wal_records_next(records, &r, &end, err);
+        if (rc == ERR_WAL_MISSING)
+            return ERR_OK; /* it does not end: what is missing, the walk comes to */
+        if (rc != ERR_OK)
+            return rc;
     }
-    WalRecords *records AUTO(wal_records_freep) = wal_records_new(w->store, w->path, at);
-    WalRecord r;
-    bool end;
-    TRY(wal_records_next(records, &r, &end, err));
-    if (!end && r.start == at && r.end > step->start)
-        wal_index_add(x, wal_records_version(records), &r);
+    if (!end && r.start < step->start && r.end <= step_end)
+        wal_index_add_first(x, wal_records_version(records), &r);
     return ERR_OK;
+}
+
+/* Where to read from to come to the record that goes on behind a segment: its start, or that of the
+ * last segment in which one starts. */
+static Lsn next_spill_from(const WalWalk *w, const WalIndex *x)
+{
+    if (!x->spills)
+        return 0;
+    return x->tail_start ? x->tail_start : x->first ? x->start : w->spill_from;
 }
 
 /* --- tables --- */
@@ -381,6 +396,7 @@ ErrCode wal_walk_index(WalWalk *w, const WalStep *step, WalIndex *ret, Err *err)
     if (step->until)
         index_cut(&x, step->until);
     /* What the next join needs; the entries are the caller's. */
+    w->spill_from = next_spill_from(w, &x);
     wal_index_release(&w->last);
     w->last = (WalIndex){.start = x.start,
                          .ends = x.ends,

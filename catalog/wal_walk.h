@@ -43,7 +43,7 @@ MUST_CHECK ErrCode wal_walk_next(WalWalk *w, WalStep *ret, WalWalkEnd *ret_end, 
 /* The raw content of a step, whole segments with zeros behind what is not there. */
 MUST_CHECK ErrCode wal_walk_read(WalWalk *w, const WalStep *step, Buf *data, Err *err);
 /* Its index: from the object, or (no index, or a tail) from the WAL itself. Records that cross
- * from the step before are in it. Entries at or behind step->until are left out. */
+ * from the step before are in it. Entries that do not end before step->until are left out. */
 MUST_CHECK ErrCode wal_walk_index(WalWalk *w, const WalStep *step, WalIndex *ret, Err *err);
 
 /*

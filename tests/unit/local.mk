@@ -2,6 +2,7 @@
 UNIT_TESTS = \
 	tests/unit/test_catalog_backups \
 	tests/unit/test_catalog_lineage \
+	tests/unit/test_catalog_wal_walk \
 	tests/unit/test_catalog_wal_inventory \
 	tests/unit/test_catalog_wal_way \
 	tests/unit/test_catalog_window \
@@ -75,11 +76,16 @@ tests_unit_test_catalog_backups_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_catalog_backups_LDADD = $(CATALOG_TEST_LDADD)
 
 CATALOG_TEST_LDADD = catalog/libcatalog.a $(REPO_TEST_LDADD)
-WAL_ARCHIVE = tests/unit/unit.h tests/unit/wal_archive.h tests/unit/wal_build.h
+WAL_ARCHIVE = tests/unit/unit.h tests/unit/wal_archive.h tests/unit/wal_build.h \
+	tests/unit/wal_records.h
 
 tests_unit_test_catalog_lineage_SOURCES = tests/unit/test_catalog_lineage.c $(WAL_ARCHIVE)
 tests_unit_test_catalog_lineage_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_catalog_lineage_LDADD = $(CATALOG_TEST_LDADD)
+
+tests_unit_test_catalog_wal_walk_SOURCES = tests/unit/test_catalog_wal_walk.c $(WAL_ARCHIVE)
+tests_unit_test_catalog_wal_walk_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_catalog_wal_walk_LDADD = $(CATALOG_TEST_LDADD)
 
 tests_unit_test_catalog_wal_inventory_SOURCES = tests/unit/test_catalog_wal_inventory.c $(WAL_ARCHIVE)
 tests_unit_test_catalog_wal_inventory_CFLAGS = $(UNIT_CFLAGS)

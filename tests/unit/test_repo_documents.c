@@ -352,13 +352,29 @@ static void forged_trash(void **state)
     }
 }
 
+/* Names are added after it was asked, too. */
+static void a_set_of_names(void **state)
+{
+    (void)state;
+    NameSet s AUTO(name_set_release) = {.sorted = false};
+    assert_false(name_set_has(&s, ""));
+    static const char *const names[] = {"m", "z", "a", "mm", "l", ""};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        assert_false(name_set_has(&s, names[i]));
+        name_set_add(&s, mem_strdup(names[i]));
+        for (size_t k = 0; k <= i; k++)
+            assert_true(name_set_has(&s, names[k]));
+    }
+    assert_false(name_set_has(&s, "mmm"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_packs_list),          cmocka_unit_test(forged_packs_lists),
         cmocka_unit_test(the_length_of_a_table), cmocka_unit_test(a_summary),
         cmocka_unit_test(forged_summaries),      cmocka_unit_test(a_trash_object),
-        cmocka_unit_test(forged_trash),
+        cmocka_unit_test(forged_trash),          cmocka_unit_test(a_set_of_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
