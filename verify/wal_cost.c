@@ -160,13 +160,14 @@ void wal_found_segment(WalChecker *w, const SegmentFinding *f)
 {
     WalCost cost AUTO(wal_cost_release) = {.backups = {0}};
     const bool others = checker_has_others(w->c);
-    if (w->ways_known)
+    const bool known = w->ways_known && lineage_knows(&w->lineage, f->copy.tli);
+    if (known)
         wal_cost_find(w, &f->copy, &cost);
-    bool not_needed = w->ways_known && !cost.backups.n && !cost.windows.n;
-    const char *more = !w->ways_known ? HISTORIES_FIRST
-                       : !not_needed  ? ""
-                       : others       ? NOT_NEEDED_BY_WHOLE
-                                      : NOT_NEEDED;
+    bool not_needed = known && !cost.backups.n && !cost.windows.n;
+    const char *more = !known        ? HISTORIES_FIRST
+                       : !not_needed ? ""
+                       : others      ? NOT_NEEDED_BY_WHOLE
+                                     : NOT_NEEDED;
     char *problem AUTO(mem_freep) = mem_printf("%s%s", f->problem, more);
     VerifyFinding out = {.object = f->object,
                          .problem = problem,

@@ -477,6 +477,22 @@ static void damaged_elsewhere(void **state)
     }
 }
 
+/* Of a timeline whose history is lost nobody knows where it belongs. */
+static void lost_history(void **state)
+{
+    (void)state;
+    SCENE(s);
+    LIVES(l);
+    older_future(&s, &l);
+    lose(&s, "00000002.history");
+    expect_one(&s, "00000002.history: the repository has no 00000002.history", "are not known");
+    flip_file(&s, T2 "00000005");
+    verify(&s);
+    assert_int_equal(s.result.findings, 2);
+    assert_non_null(
+        strstr(buf_str(&s.found), "; what needs it can be told when the histories are mended\n"));
+}
+
 /* A tail, as the end of a timeline and as what is left of a segment that was finished. */
 static void damaged_tails(void **state)
 {
@@ -691,6 +707,7 @@ int main(void)
         cmocka_unit_test(damaged_segments),
         cmocka_unit_test(damaged_first_segment),
         cmocka_unit_test(damaged_elsewhere),
+        cmocka_unit_test(lost_history),
         cmocka_unit_test(damaged_tails),
         cmocka_unit_test(marks),
         cmocka_unit_test(foreign_segment),
