@@ -34,6 +34,20 @@ static ErrCode make_for_owner(const Cli *cli, const char *url, Err *err)
     return ERR_OK;
 }
 
+static ErrCode mend_keys(Repo *repo, const KeySecret *secret, Err *err)
+{
+    KeysMended mended;
+    TRY(keys_mend(repo, secret, &mended, err));
+    if (mended.copies)
+        log_warn("copies of keys that were missing or damaged in '%s', and are written again: %zu",
+                 repo_url(repo), mended.copies);
+    if (mended.beside)
+        log_warn("copies of the keys beside backups in '%s' that lacked keys, and are complete "
+                 "now: %zu",
+                 repo_url(repo), mended.beside);
+    return ERR_OK;
+}
+
 static ErrCode init_one(Cli *cli, size_t i, json_t *list, Err *err)
 {
     Passphrase passphrase AUTO(passphrase_release) = {.text = NULL};
@@ -49,12 +63,8 @@ static ErrCode init_one(Cli *cli, size_t i, json_t *list, Err *err)
     TRY(cli_storage_open(cli, i, true, &storage, err));
     TRY(repo_init(storage, &spec, &repo, &existed, err));
     const char *url = repo_url(repo);
-    size_t mended = 0;
     if (existed)
-        TRY(keys_mend(repo, &mended, err));
-    if (mended)
-        log_warn("copies of keys that were missing or damaged in '%s', and are written again: %zu",
-                 url, mended);
+        TRY(mend_keys(repo, spec.secret, err));
     if (existed)
         log_info("repository '%s' in '%s' is there already, and fits", repo->name, url);
     else

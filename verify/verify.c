@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "lib/common/log.h"
 #include "lib/repo/key_store.h"
 #include "lib/repo/manifest.h"
 #include "verify/checker.h"
@@ -174,10 +175,16 @@ static ErrCode check_halves(Checker *c, Err *err)
 static void check_key_beside(Checker *c, const BackupSummary *b)
 {
     Err why = {0};
-    ErrCode rc = key_check_beside(c->repo, b->id, &why);
+    bool complete;
+    char *name AUTO(mem_freep) = backup_object_name(b->id, "key");
+    ErrCode rc = key_check_beside(c->repo, b->id, &complete, &why);
+    if (rc == ERR_OK && !complete)
+        log_line(LOG_WARN, "'pgdr init' completes it",
+                 "'%s/%s' lacks keys of the repository, or has them under another passphrase: it "
+                 "would be needed if the 'keys' folder were lost",
+                 c->repo->cluster, name);
     if (rc == ERR_OK)
         return;
-    char *name AUTO(mem_freep) = backup_object_name(b->id, "key");
     if (rc == ERR_NOT_FOUND)
         err_set(&why, rc, "the spare copy of the keys is missing");
     err_hint(&why, "nothing is lost as long as the repository's 'keys' folder is whole");

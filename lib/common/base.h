@@ -32,6 +32,13 @@
         stolen_;                                                                                   \
     })
 
+#define SWAP(a, b)                                                                                 \
+    do {                                                                                           \
+        __typeof__(a) swap_ = (a);                                                                 \
+        (a) = (b);                                                                                 \
+        (b) = swap_;                                                                               \
+    } while (0)
+
 #define DEFINE_FREEP(type, fn)                                                                     \
     static inline void fn##p(type **p)                                                             \
     {                                                                                              \

@@ -15,6 +15,8 @@
 #include "lib/repo/format.h"
 #include "lib/repo/keyring.h"
 
+#define KEY_STEM_LEN (5 + 2 * KEY_ID_LEN + 1 + 32)
+
 typedef struct RepoKey {
     uint8_t id[KEY_ID_LEN];
     uint8_t repo_id[REPO_ID_LEN];
@@ -23,7 +25,9 @@ typedef struct RepoKey {
     uint8_t wal_name_key[CIPHER_KEY_LEN];
     uint8_t cipher; /* CIPHER_NONE or CIPHER_AES_256_GCM */
     TimeUs created;
-    json_t *wrap; /* the wrap it was read from or stored as; goes into every summary, too */
+    json_t *wrap; /* the wrap it was read from or stored as */
+    /* "keys/<key id>/<wrap uuid>": where that wrap lies; "" when it was read from elsewhere. */
+    char stem[KEY_STEM_LEN + 1];
 } RepoKey;
 
 /* A new random key for a repository. */

@@ -64,7 +64,8 @@ static void *lease_main(void *arg)
     return NULL;
 }
 
-ErrCode lease_take(Repo *repo, const char *what, const StrList *backups, Lease **ret, Err *err)
+static ErrCode lease_put(Repo *repo, const char *what, const StrList *backups, Lease **ret,
+                         Err *err)
 {
     Lease *l AUTO(lease_freep) = NEW(Lease);
     char uuid[33], host[256] = "", process[PROCID_MAX];
@@ -81,12 +82,20 @@ ErrCode lease_take(Repo *repo, const char *what, const StrList *backups, Lease *
                         utf8_valid(host, strlen(host)) ? host : "?", "pid", (int)getpid(),
                         "process", process, "since", (json_int_t)time_now(), "backups", ids);
     TRY(document_put_json(repo, l->name, KIND_MARK, l->body, STORAGE_CREATE, NULL, err));
+    *ret = steal_ptr(&l);
+    return ERR_OK;
+}
+
+ErrCode lease_take(Repo *repo, const char *what, const StrList *backups, Lease **ret, Err *err)
+{
+    Lease *l;
     sigset_t all, old;
+    TRY(lease_put(repo, what, backups, &l, err));
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old); /* signals are for the main thread */
     l->started = pthread_create(&l->thread, NULL, lease_main, l) == 0;
     pthread_sigmask(SIG_SETMASK, &old, NULL);
-    *ret = steal_ptr(&l);
+    *ret = l;
     return ERR_OK;
 }
 
@@ -183,6 +192,76 @@ static ErrCode leases_list(Repo *repo, LeasesFound *ret, TimeUs *ret_now, Err *e
     RepoList list = {.prefix = LEASE_PREFIX, .want_stat = true, .fn = lease_found, .arg = ret};
     TRY(repo_list(repo, &list, err));
     return ret->n ? now_for_leases(repo, ret_now, err) : ERR_OK;
+}
+
+/* "rekey, process 71 on host, since …" */
+static char *lease_show(const json_t *body)
+{
+    char since[TIME_TEXT_LEN];
+    const char *what = json_string_value(json_object_get(body, "what"));
+    const char *host = json_string_value(json_object_get(body, "host"));
+    time_format_utc(json_integer_value(json_object_get(body, "since")), true, since);
+    return mem_printf("'%s', process %d on host '%s', since %s", what ? what : "?",
+                      (int)json_integer_value(json_object_get(body, "pid")), host ? host : "?",
+                      since);
+}
+
+/* NULL when it is not live any more. */
+static ErrCode lease_holder(Repo *repo, const char *name, char **ret, Err *err)
+{
+    json_t *body AUTO(json_decrefp) = NULL;
+    Err why = {0};
+    ErrCode rc = document_get_json(repo, name, KIND_MARK, &body, NULL, &why);
+    if (rc == ERR_NOT_FOUND || (rc == ERR_OK && holder_is_gone(body)))
+        return ERR_OK;
+    if (rc != ERR_OK && rc != ERR_DAMAGED && rc != ERR_WRONG_KEY && rc != ERR_VERSION) {
+        *err = why;
+        return rc;
+    }
+    *ret = rc == ERR_OK ? lease_show(body) : mem_printf("whoever put '%s'", name);
+    return ERR_OK;
+}
+
+ErrCode lease_take_alone(Repo *repo, const char *what, Lease **ret, Err *err)
+{
+    const StrList none = {0};
+    return lease_put(repo, what, &none, ret, err);
+}
+
+ErrCode lease_find_other(Repo *repo, const Lease *own, char **ret_who, StrList *lapsed, Err *err)
+{
+    LeasesFound found AUTO(leases_found_release) = {0};
+    RepoList list = {.prefix = LEASE_PREFIX, .want_stat = true, .fn = lease_found, .arg = &found};
+    TimeUs now;
+    *ret_who = NULL;
+    TRY(repo_list(repo, &list, err));
+    TRY(repo_now(repo, &now, err));
+    for (size_t i = 0; i < found.n && !*ret_who; i++) {
+        const LeaseFound *f = &found.at[i];
+        if (strcmp(f->name, own->name) == 0)
+            continue;
+        if (now - f->mtime < LEASE_LIVE)
+            TRY(lease_holder(repo, f->name, ret_who, err));
+        if (!*ret_who)
+            vec_push(lapsed, mem_strdup(f->name));
+    }
+    return ERR_OK;
+}
+
+ErrCode lease_keep(Lease *l, Err *err)
+{
+    StorageStat st;
+    TimeUs now;
+    ErrCode rc = repo_stat(l->repo, l->name, &st, err);
+    if (rc == ERR_NOT_FOUND)
+        return err_set(err, ERR_CANCELLED, "somebody else has taken this one for dead");
+    TRY(rc);
+    TRY(repo_now(l->repo, &now, err));
+    if (now - st.mtime >= LEASE_LIVE)
+        return err_set(err, ERR_CANCELLED, "its lease has lapsed");
+    if (now - st.mtime < RENEW_EVERY)
+        return ERR_OK;
+    return document_put_json(l->repo, l->name, KIND_MARK, l->body, STORAGE_OVERWRITE, NULL, err);
 }
 
 ErrCode lease_backups(Repo *repo, StrList *ret, Err *err)

@@ -6,7 +6,10 @@ lib_repo_librepo_a_SOURCES = \
 	lib/repo/file_map.c lib/repo/file_map.h \
 	lib/repo/format.h \
 	lib/repo/key.c lib/repo/key.h \
+	lib/repo/key_beside.c lib/repo/key_beside.h \
+	lib/repo/key_check.c \
 	lib/repo/key_store.c lib/repo/key_store.h \
+	lib/repo/key_wraps.c lib/repo/key_wraps.h \
 	lib/repo/keyring.c lib/repo/keyring.h \
 	lib/repo/lease.c \
 	lib/repo/manifest.h \
@@ -23,6 +26,7 @@ lib_repo_librepo_a_SOURCES = \
 	lib/repo/packs_list.c lib/repo/packs_list.h \
 	lib/repo/page_reader.c lib/repo/page_reader.h \
 	lib/repo/publish.c lib/repo/publish.h \
+	lib/repo/rekey.c \
 	lib/repo/repo.c lib/repo/repo.h \
 	lib/repo/seal.c lib/repo/seal.h \
 	lib/repo/summary.c lib/repo/summary.h \

@@ -116,6 +116,21 @@ MUST_CHECK ErrCode lease_take(Repo *repo, const char *what, const StrList *backu
                               Err *err);
 /* Best effort: a lease lapses by itself. NULL-safe. */
 void lease_release(Lease *lease);
+
+/*
+ * Leases of one who wants to be alone: nobody renews them behind his back, so that who has slept
+ * for too long finds his own one lapsed, or taken away.
+ */
+MUST_CHECK ErrCode lease_take_alone(Repo *repo, const char *what, Lease **ret, Err *err);
+/*
+ * Whether another lease is live, or one that nobody can read: *ret_who (the caller frees) then says
+ * whose, else it is NULL, and the names of those that have lapsed are appended to `lapsed`.
+ */
+MUST_CHECK ErrCode lease_find_other(Repo *repo, const Lease *own, char **ret_who, StrList *lapsed,
+                                    Err *err);
+/* Renews it when it is time for that. ERR_CANCELLED when it has lapsed or is gone. */
+MUST_CHECK ErrCode lease_keep(Lease *lease, Err *err);
+
 /* Ids named by live leases, appended, sorted. A lease whose holder died on this machine is none. */
 MUST_CHECK ErrCode lease_backups(Repo *repo, StrList *ret, Err *err);
 /*

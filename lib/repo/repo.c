@@ -144,14 +144,15 @@ static ErrCode init_key(Repo *r, const RepoSpec *spec, KeyRing *ring, Err *err)
         TRY(keyring_method_new(ring, &m, err));
         TRY(repo_key_wrap(key, ring, &m, err));
     }
-    return key_put(r, key, err);
+    return key_put(r, key, NULL, err);
 }
 
 ErrCode repo_init(Storage *storage, const RepoSpec *spec, Repo **ret, bool *ret_existed, Err *err)
 {
     Repo *r AUTO(repo_closep) = repo_new(storage, spec);
     KeyRing *ring AUTO(keyring_freep) = keyring_new(spec->secret);
-    TRY(keys_read(r, ring, err));
+    if (keys_read(r, ring, err) != ERR_OK)
+        return err_wrap(err, "cannot open repository '%s' in '%s'", r->name, repo_url(r));
     *ret_existed = r->key != NULL;
     if (!r->key) {
         TRY(init_check_empty(r, err));
@@ -165,8 +166,6 @@ ErrCode repo_init(Storage *storage, const RepoSpec *spec, Repo **ret, bool *ret_
     }
     keys_keep_cipher(r, spec->cipher);
     TRY(repo_check_cipher(r, spec, err));
-    if (*ret_existed)
-        TRY(keys_put_back(r, ring, err));
     *ret = steal_ptr(&r);
     return ERR_OK;
 }

@@ -5,10 +5,10 @@
 
 use strict;
 use warnings;
-use Digest::SHA qw(sha256);
 use File::Path qw(make_path remove_tree);
 use Test::More;
 
+use Envelope qw(made_right);
 use Pgdr;
 use TestFile qw(slurp spit files_below tree_state);
 use TestRun qw(temp_dir test_root);
@@ -49,30 +49,6 @@ rename $to, "$to.kept" or die;
 $pgdr->set('cluster app', 'data-directory' => "$to.kept");
 
 # ---- the envelope ----
-
-my @crc_table = map {
-    my $n = $_;
-    $n = $n >> 1 ^ ($n & 1 ? 0x82F63B78 : 0) for 1 .. 8;
-    $n;
-} 0 .. 255;
-
-sub crc32c
-{
-    my ($bytes) = @_;
-    my $crc = 0xFFFFFFFF;
-    $crc = $crc_table[($crc ^ $_) & 255] ^ $crc >> 8 for unpack 'C*', $bytes;
-    return $crc ^ 0xFFFFFFFF;
-}
-
-# The object with all that is in the clear made right again, as who can write to the medium would do.
-sub made_right
-{
-    my ($bytes) = @_;
-    substr $bytes, 88, 4, pack 'V', crc32c(substr $bytes, 0, 88);
-    substr $bytes, -44, 32, sha256(substr $bytes, 0, -132);
-    substr $bytes, -12, 4, pack 'V', crc32c(substr $bytes, -132, 120);
-    return $bytes;
-}
 
 # (offset of the table, [offset, length] of each unit)
 sub layout

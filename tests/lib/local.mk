@@ -8,6 +8,7 @@ EXTRA_DIST += \
 	tests/lib/WalRepo.pm \
 	tests/lib/PgNode.pm \
 	tests/lib/DocPage.pm \
+	tests/lib/Envelope.pm \
 	tests/lib/Pgdr.pm \
 	tests/lib/Recovery.pm \
 	tests/lib/Faults.pm \

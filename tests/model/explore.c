@@ -85,7 +85,8 @@ static void world_changes(Explorer *x, World *w, const Store *after, const char 
         return;
     for (unsigned i = 0; i < m->n && !m->atomic_lists; i++) {
         const Call *c = &w->actors[i].at->call;
-        if (c->op == STORAGE_OP_LIST && strncmp(name, c->name, strlen(c->name)) == 0)
+        if (c->op == STORAGE_OP_LIST && !c->by_level &&
+            strncmp(name, c->name, strlen(c->name)) == 0)
             w->actors[i].changes = changes_add(m->stores, w->actors[i].changes, w->store, name);
     }
     w->store = after;

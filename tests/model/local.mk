@@ -1,6 +1,6 @@
-# The protocol of lib/repo/publish.h, explored. Chance and time are replaced at the link, so that
+# The protocols of lib/repo/publish.h and lib/repo/rekey.c, explored. Chance and time are replaced at the link, so that
 # a process does the same each time it is given the same answers.
-MODEL_TESTS = tests/model/test_protocol
+MODEL_TESTS = tests/model/test_protocol tests/model/test_rekey
 
 check_PROGRAMS += $(MODEL_TESTS)
 TESTS += $(MODEL_TESTS)
@@ -20,6 +20,11 @@ tests_model_test_protocol_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=random_bytes,--wrap
 	-Wl,--wrap=time_now,--wrap=time_monotonic
 tests_model_test_protocol_LDADD = tests/model/libmodel.a $(REPO_LIBS) $(PG_LIBS) $(STORAGE_LIBS) \
 	$(COMMON_LIBS) $(CMOCKA_LIBS)
+
+tests_model_test_rekey_SOURCES = tests/model/test_rekey.c tests/unit/unit.h
+tests_model_test_rekey_CFLAGS = $(UNIT_CFLAGS)
+tests_model_test_rekey_LDFLAGS = $(tests_model_test_protocol_LDFLAGS)
+tests_model_test_rekey_LDADD = $(tests_model_test_protocol_LDADD)
 
 EXTRA_DIST += tests/model/mutate
 check-mutations: $(MODEL_TESTS)

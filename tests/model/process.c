@@ -63,7 +63,8 @@ static uint64_t call_digest(const Call *c)
 {
     uint64_t h = XXH3_64bits_withSeed(c->content.data, c->content.len, (uint64_t)c->op);
     if (c->name)
-        h = XXH3_64bits_withSeed(c->name, strlen(c->name), h + (uint64_t)c->flags);
+        h = XXH3_64bits_withSeed(c->name, strlen(c->name),
+                                 h + (uint64_t)c->flags + 16u * c->by_level);
     for (size_t i = 0; i < c->names.n; i++)
         h = XXH3_64bits_withSeed(c->names.at[i], strlen(c->names.at[i]), h);
     return h;
@@ -172,17 +173,21 @@ static ErrCode script_stat(Storage *s, const char *name, StorageStat *ret, Err *
 
 static ErrCode script_list(Storage *s, const StorageList *list, Err *err)
 {
-    const Answer *a = script_call(s, call_of(STORAGE_OP_LIST, list->prefix));
+    Call call = call_of(STORAGE_OP_LIST, list->prefix);
+    call.by_level = list->by_level;
+    const Answer *a = script_call(s, call);
     size_t at = 0;
     Entry e;
-    if (list->after || list->by_level) {
-        fprintf(stderr, "the model has no listings by level, or from a name on\n");
+    if (list->after) {
+        fprintf(stderr, "the model has no listings from a name on\n");
         abort();
     }
     if (!a || a->code != ERR_OK)
         return script_fail(a, list->prefix, err);
     while (entry_next(&a->data, &at, &e)) {
-        StorageEntry entry = {.name = e.name, .stat = {.size = e.size, .mtime = e.mtime}};
+        StorageEntry entry = {.name = e.name,
+                              .is_prefix = e.name[strlen(e.name) - 1] == '/',
+                              .stat = {.size = e.size, .mtime = e.mtime}};
         TRY(list->fn(list->arg, &entry, err));
     }
     return ERR_OK;

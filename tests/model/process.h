@@ -25,6 +25,7 @@ typedef struct Call {
     StrList names; /* of a removal */
     Buf content;   /* of a put */
     StoragePutFlags flags;
+    bool by_level; /* of a listing; it shows one moment then: what it is for does not change */
     uint64_t digest;
 } Call;
 

@@ -279,7 +279,7 @@ static ErrCode list_entry(void *arg, const StorageEntry *e, Err *err)
     return ERR_OK;
 }
 
-static ErrCode read_list(const Stores *all, Storage *mem, const char *prefix, Changes changes,
+static ErrCode read_list(const Stores *all, Storage *mem, const Call *c, Changes changes,
                          uint32_t hidden, Buf *out)
 {
     Err err;
@@ -289,7 +289,11 @@ static ErrCode read_list(const Stores *all, Storage *mem, const char *prefix, Ch
         if (changes >> i & 1 && hidden >> nth++ & 1)
             lister.hidden |= UINT64_C(1) << i;
     lister.shown &= ~lister.hidden;
-    StorageList list = {.prefix = prefix, .want_stat = true, .fn = list_entry, .arg = &lister};
+    StorageList list = {.prefix = c->name,
+                        .by_level = c->by_level,
+                        .want_stat = true,
+                        .fn = list_entry,
+                        .arg = &lister};
     ErrCode rc = storage_list(mem, &list, &err);
     list_gone(&lister, NULL);
     return rc;
@@ -317,7 +321,7 @@ static const Answer *read_now(Stores *all, Storage *mem, const Call *c, Changes 
             entry_append(&data, &(Entry){c->name, st.size, age_counts(c->name) ? st.mtime : 0});
         break;
     default:
-        rc = read_list(all, mem, c->name, changes, hidden, &data);
+        rc = read_list(all, mem, c, changes, hidden, &data);
         break;
     }
     return answer_known(all, rc, &data);

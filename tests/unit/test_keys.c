@@ -109,7 +109,7 @@ static void planted_key(void **state)
         RepoKey *plain AUTO(repo_key_freep) =
             repo_key_new(repo->key->repo_id, CIPHER_NONE, ages[i]);
         repo_key_wrap_plain(plain);
-        expect_ok(key_put(repo, plain, err));
+        expect_ok(key_put(repo, plain, NULL, err));
     }
     Repo *again AUTO(repo_closep) = open_copy(repo->storage, first_passphrase);
     assert_int_equal(again->keys.keys.n, 1);
