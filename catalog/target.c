@@ -23,8 +23,10 @@ typedef struct Resolver {
     unsigned looked_on; /* segments read since then */
     TimeUs newest;      /* latest time seen in any record: WAL is known to reach this far */
     Lsn end;            /* the WAL seen so far ends here */
+    Lsn last_segment;   /* start of the last segment seen in which a record starts */
     uint64_t next_xid;
-    StrList names; /* all restore points of the wanted name, in words */
+    VEC(WalIndexEvent) parameters; /* PARAMETERS events */
+    StrList names;                 /* all restore points of the wanted name, in words */
     Lsn name_lsn, name_end;
     XactEnd name_last;
     bool name_has_last;
@@ -202,7 +204,7 @@ static void see_event(Resolver *r, const WalIndexEvent *e)
     if (r->found && e->lsn > r->point.lsn)
         return; /* not replayed */
     if (e->kind == WAL_EVENT_PARAMETERS)
-        max_parameters(&r->point.parameters, &e->parameters);
+        vec_push(&r->parameters, *e);
     if (e->kind == WAL_EVENT_TABLESPACE_CREATE) {
         WalIndexEvent copy = *e;
         copy.text = mem_strdup(e->text ? e->text : "");
@@ -228,12 +230,14 @@ static ErrCode next_record(WalRecords *records, WalRecord *rec, bool *ret_end, E
     return ERR_OK;
 }
 
-/* The commit that contains a subtransaction: looked for in the WAL of one segment. */
-static ErrCode find_subxact(Resolver *r, const WalStep *step, XactEnd *ret, bool *ret_found,
-                            Err *err)
+/* The commit that contains a subtransaction: looked for in the WAL of one segment, and of the
+ * record that crosses into it. */
+static ErrCode find_subxact(Resolver *r, const WalStep *step, const WalIndex *x, XactEnd *ret,
+                            bool *ret_found, Err *err)
 {
+    Lsn from = x->xacts.n ? MIN(step->start, x->xacts.at[0].lsn) : step->start;
     WalRecords *records AUTO(wal_records_freep) =
-        wal_records_new(r->store, r->path, MAX(step->start, r->backup->start_lsn));
+        wal_records_new(r->store, r->path, MAX(from, r->backup->start_lsn));
     Lsn until = step->start + r->store->seg_size;
     *ret_found = false;
     for (;;) {
@@ -315,7 +319,7 @@ static ErrCode see_subxact(Resolver *r, const WalStep *step, const WalIndex *x, 
     XactEnd e;
     bool found;
     size_t i = 0;
-    TRY(find_subxact(r, step, &e, &found, err));
+    TRY(find_subxact(r, step, x, &e, &found, err));
     if (!found)
         return ERR_OK;
     r->last = before.xact;
@@ -356,7 +360,7 @@ static ErrCode see_segment(Resolver *r, const WalStep *step, const WalIndex *x, 
         }
         const XactEnd *e = &x->xacts.at[i++];
         if (r->spec->type == TARGET_LSN && r->found) {
-            if (e->lsn <= r->point.lsn)
+            if (e->end <= r->point.end)
                 r->point.last_in = target_xact(e);
             else if (!r->point.first_out.known)
                 r->point.first_out = target_xact(e);
@@ -367,6 +371,8 @@ static ErrCode see_segment(Resolver *r, const WalStep *step, const WalIndex *x, 
     if (r->spec->type == TARGET_XID && !r->found && x->has_subxacts)
         TRY(see_subxact(r, step, x, before, err));
     r->end = x->ends;
+    if (x->first)
+        r->last_segment = step->start;
     return ERR_OK;
 }
 
@@ -390,8 +396,25 @@ static bool seen_enough(Resolver *r, Lsn seg_end)
     return true;
 }
 
-static ErrCode wal_missing(const Resolver *r, const char *file, Err *err)
+/* Where the last record ends that is there whole, when a segment behind it is missing. */
+static ErrCode find_whole_end(Resolver *r, Err *err)
 {
+    bool end = false;
+    if (!r->last_segment)
+        return ERR_OK;
+    WalRecords *records AUTO(wal_records_freep) =
+        wal_records_new(r->store, r->path, MAX(r->last_segment, r->backup->start_lsn));
+    while (!end) {
+        WalRecord rec;
+        TRY(next_record(records, &rec, &end, err));
+    }
+    r->end = MIN(r->end, wal_records_at(records));
+    return ERR_OK;
+}
+
+static ErrCode wal_missing(Resolver *r, const char *file, Err *err)
+{
+    TRY(find_whole_end(r, err));
     err_set(err, ERR_WAL_MISSING,
             "%s is not in '%s', but later WAL is: recovery from backup %s "
             "cannot go beyond " LSN_FMT,
@@ -532,23 +555,33 @@ static ErrCode resolve_name(Resolver *r, Err *err)
     return ERR_OK;
 }
 
-/* Keeps what is replayed: events were gathered before it was known where replay stops. */
-static void drop_not_replayed(TargetPoint *p)
+/* Events were gathered before it was known where replay stops. */
+static bool is_replayed(const TargetPoint *p, const WalIndexEvent *e)
 {
+    return e->lsn < p->end && (p->to_end || p->immediate || e->lsn <= p->lsn);
+}
+
+static void keep_replayed(Resolver *r)
+{
+    TargetPoint *p = &r->point;
     size_t left = 0;
     for (size_t i = 0; i < p->tablespaces.n; i++) {
         WalIndexEvent *e = &p->tablespaces.at[i];
-        if (e->lsn < p->end && (p->to_end || p->immediate || e->lsn <= p->lsn))
+        if (is_replayed(p, e))
             p->tablespaces.at[left++] = *e;
         else
             free(e->text);
     }
     p->tablespaces.n = left;
+    for (size_t i = 0; i < r->parameters.n; i++)
+        if (is_replayed(p, &r->parameters.at[i]))
+            max_parameters(&p->parameters, &r->parameters.at[i].parameters);
 }
 
 static void resolver_release(Resolver *r)
 {
     target_point_release(&r->point);
+    vec_release(&r->parameters);
     str_list_release(&r->names);
 }
 
@@ -562,7 +595,7 @@ ErrCode target_resolve(WalStore *store, const TimelinePath *path, const BackupSu
         TRY(resolve_name(&r, err));
     else if (!r.found)
         TRY(resolve_end(&r, err));
-    drop_not_replayed(&r.point);
+    keep_replayed(&r);
     target_point_release(ret);
     *ret = r.point;
     r.point = (TargetPoint){.to_end = false};

@@ -2,6 +2,7 @@
 UNIT_TESTS = \
 	tests/unit/test_catalog_backups \
 	tests/unit/test_catalog_lineage \
+	tests/unit/test_catalog_target \
 	tests/unit/test_catalog_wal_walk \
 	tests/unit/test_catalog_wal_inventory \
 	tests/unit/test_catalog_wal_way \
@@ -86,6 +87,10 @@ tests_unit_test_catalog_lineage_LDADD = $(CATALOG_TEST_LDADD)
 tests_unit_test_catalog_wal_walk_SOURCES = tests/unit/test_catalog_wal_walk.c $(WAL_ARCHIVE)
 tests_unit_test_catalog_wal_walk_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_catalog_wal_walk_LDADD = $(CATALOG_TEST_LDADD)
+
+tests_unit_test_catalog_target_SOURCES = tests/unit/test_catalog_target.c $(WAL_ARCHIVE)
+tests_unit_test_catalog_target_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_catalog_target_LDADD = $(CATALOG_TEST_LDADD)
 
 tests_unit_test_catalog_wal_inventory_SOURCES = tests/unit/test_catalog_wal_inventory.c $(WAL_ARCHIVE)
 tests_unit_test_catalog_wal_inventory_CFLAGS = $(UNIT_CFLAGS)
