@@ -203,12 +203,17 @@ subtest 'killed anywhere, it goes on' => sub {
 
 subtest 'the same WAL name with other content' => sub {
     add_repo('twin');
-    # Of a repository that is in the clear, as this one is.
-    my ($other, $object) = files_below($url{third}, qr{/wal/.*/[0-9A-F]{24}-[0-9a-f]+$});
-    my ($path, $file, $digest) = $object =~ m{^(.*/([0-9A-F]{24})-)([0-9a-f]+)$};
-    (my $there = "$url{twin}/$path$digest") =~ s/([0-9a-f])$/$1 eq '0' ? '1' : '0'/e;
-    system('mkdir', '-p', $there =~ s{/[^/]*$}{}r) == 0 or die;
-    spit($there, slurp("$url{third}/$other"));
+    # Of a second life of the same cluster.
+    $node->stop;
+    my $other = PgNode->from_datadir('twin', copy_tree($node->data_dir, temp_dir('twin') . '/data'), conf => "archive_mode = off\n");
+    $_->start for $node, $other;
+    $node->mark('right');
+    my $file = $node->archive_all;
+    $other->mark('wrong');
+    is($other->switch_wal, $file, 'both have finished the same segment');
+    $pgdr->ok('archive-push', '--repo=twin', "pg_wal/$file", { cwd => $other->data_dir });
+    $other->stop;
+    my ($there) = map { "$url{twin}/$_" } files_below($url{twin}, qr{/\Q$file\E-});
     my $state = slurp($there);
     $pgdr->fails('CONFLICT', qr/\Q$file\E has other content.*HINT: .*pgdr repo resolve/s,
         'repo', 'copy', '--from-repo=main', '--to-repo=twin');
