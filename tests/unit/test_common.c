@@ -259,12 +259,19 @@ static void times(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(digests),     cmocka_unit_test(scrypt),
-        cmocka_unit_test(seals),       cmocka_unit_test(varints),
-        cmocka_unit_test(hexadecimal), cmocka_unit_test(reads_beyond_the_end),
-        cmocka_unit_test(utf8),        cmocka_unit_test(base64),
-        cmocka_unit_test(hints),       cmocka_unit_test(json_members),
-        cmocka_unit_test(times),       cmocka_unit_test(varints_have_one_form),
+        cmocka_unit_test(digests),
+        cmocka_unit_test(scrypt),
+        cmocka_unit_test(seals),
+        cmocka_unit_test(varints),
+        cmocka_unit_test(hexadecimal),
+        cmocka_unit_test(reads_beyond_the_end),
+        cmocka_unit_test(utf8),
+        cmocka_unit_test(base64),
+        cmocka_unit_test(hints),
+        cmocka_unit_test(json_members),
+        cmocka_unit_test(times),
+        cmocka_unit_test(varints_have_one_form),
+        cmocka_unit_test(json_numbers_in_strings),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
