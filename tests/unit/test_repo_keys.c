@@ -289,7 +289,7 @@ static void one_good_copy_is_enough(void **state)
     for (unsigned copies = 0; copies < 8; copies++) {
         for (int gone = 0; gone < 2; gone++) {
             Repo *repo AUTO(repo_closep) = mem_repo_new(CIPHER_AES_256_GCM);
-            size_t mended;
+            KeysMended mended;
             unsigned wrong = (copies & 1) + (copies >> 1 & 1) + (copies >> 2);
             harm_copies(repo, copies, gone ? NULL : "no key");
             if (copies == 7) {
@@ -299,8 +299,8 @@ static void one_good_copy_is_enough(void **state)
             }
             expect_ok(reopen(repo, err));
             assert_int_equal(found_wrong(repo), wrong);
-            expect_ok(keys_mend(repo, &mended, err));
-            assert_int_equal(mended, wrong);
+            expect_ok(keys_mend(repo, &mem_secret, &mended, err));
+            assert_int_equal(mended.copies, wrong);
             assert_int_equal(found_wrong(repo), 0);
             harm_copies(repo, ~copies & 7, NULL); /* what was mended stands alone */
             if (copies)
@@ -317,24 +317,24 @@ static void a_copy_that_differs(void **state)
     Repo *other AUTO(repo_closep) = mem_repo_new(CIPHER_NONE);
     StrList names AUTO(str_list_release) = {0}, theirs AUTO(str_list_release) = {0};
     Buf o AUTO(buf_release) = {0};
-    size_t mended;
+    KeysMended mended;
     list_keys(repo, &names);
     list_keys(other, &theirs);
     expect_ok(storage_get_all(other->storage, theirs.at[0], MIB, &o, err));
     expect_ok(storage_put_bytes(repo->storage, names.at[1], o.data, o.len, STORAGE_OVERWRITE, err));
     assert_int_equal(found_wrong(repo), 1);
-    expect_ok(keys_mend(repo, &mended, err));
-    assert_int_equal(mended, 1);
+    expect_ok(keys_mend(repo, NULL, &mended, err));
+    assert_int_equal(mended.copies, 1);
     assert_int_equal(found_wrong(repo), 0);
 }
 
-/* More than 64 KiB is no key; what is left of it is a copy that cannot be used. */
+/* More than 256 KiB is no key; what is left of it is a copy that cannot be used. */
 static void a_key_that_is_too_large(void **state)
 {
     (void)state;
     Repo *repo AUTO(repo_closep) = mem_repo_new(CIPHER_NONE);
-    char *large AUTO(mem_freep) = mem_zero(64 * KIB + 2);
-    memset(large, 'x', 64 * KIB + 1);
+    char *large AUTO(mem_freep) = mem_zero(256 * KIB + 2);
+    memset(large, 'x', 256 * KIB + 1);
     harm_copies(repo, 6, large);
     expect_ok(reopen(repo, err));
     harm_copies(repo, 1, large);
@@ -350,20 +350,25 @@ static void copies_beside_backups(void **state)
         .name = "main", .cluster = "app", .cipher = CIPHER_AES_256_GCM, .secret = &mem_secret};
     Repo *again AUTO(repo_closep) = NULL;
     StrList names AUTO(str_list_release) = {0};
+    KeysMended mended;
     Err why = {0};
-    bool existed;
+    bool existed, complete;
     mem_backup_put(repo, BACKUP, NULL);
-    expect_ok(key_check_beside(repo, BACKUP, err));
+    expect_ok(key_check_beside(repo, BACKUP, &complete, err));
+    assert_true(complete);
     harm_copies(repo, 7, NULL);
     assert_int_equal(found_wrong(repo), 1);
     expect_ok(reopen(repo, err));
     expect_ok(repo_init(storage_mem_clone(repo->storage), &spec, &again, &existed, err));
     assert_true(existed);
+    expect_ok(keys_mend(again, &mem_secret, &mended, err));
+    assert_int_equal(mended.folders, 1);
     list_keys(again, &names);
     assert_int_equal(names.n, 3);
     assert_int_equal(found_wrong(again), 0);
     mem_put(repo, "backups/" BACKUP "/key", "no key", 6);
-    assert_int_equal(key_check_beside(repo, BACKUP, &why), ERR_DAMAGED);
+    assert_int_equal(key_check_beside(repo, BACKUP, &complete, &why), ERR_DAMAGED);
+    assert_false(complete);
     expect_err(ERR_DAMAGED, "app/backups/" BACKUP "/key", reopen(repo, err));
 }
 
@@ -376,7 +381,7 @@ static Repo *repo_with_keys(const TimeUs *created, size_t n)
         RepoKey *key AUTO(repo_key_freep) =
             repo_key_new(repo->key->repo_id, CIPHER_NONE, created[i]);
         repo_key_wrap_plain(key);
-        expect_ok(key_put(repo, key, err));
+        expect_ok(key_put(repo, key, NULL, err));
     }
     return repo;
 }
@@ -411,7 +416,7 @@ static void keys_of_others(void **state)
     assert_false(more);
     RepoKey *key AUTO(repo_key_freep) = repo_key_new(repo->key->repo_id, CIPHER_NONE, INT64_MAX);
     repo_key_wrap_plain(key);
-    expect_ok(key_put(repo, key, err));
+    expect_ok(key_put(repo, key, NULL, err));
     expect_ok(keys_read_again(repo, NULL, &more, err));
     assert_true(more);
     assert_int_equal(repo->keys.keys.n, 2);
@@ -441,7 +446,7 @@ static void two_passphrases(void **state)
         repo_key_new(repo->key->repo_id, CIPHER_AES_256_GCM, repo->key->created + 1);
     expect_ok(keyring_method_new(ring, &m, err));
     expect_ok(repo_key_wrap(young, ring, &m, err));
-    expect_ok(key_put(repo, young, err));
+    expect_ok(key_put(repo, young, NULL, err));
     /* The old one opens the older key, and the younger one may be on its way. */
     expect_ok(repo_open(storage_mem_clone(repo->storage), &spec, &again, err));
     assert_int_equal(again->keys.keys.n, 1);
