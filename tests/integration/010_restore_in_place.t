@@ -1,3 +1,4 @@
+#@ s3
 #@ once
 # A cluster is replaced by its own past, as README.md describes it: the plan is shown while the server
 # runs, refused until it is stopped, and what was not archived is saved.

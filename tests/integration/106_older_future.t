@@ -49,7 +49,7 @@ $node->mark('f2');
 $pgdr->ok('backup');
 $node->mark('g2');
 $node->archive_all;
-my $clean = copy_tree($pgdr->repo, $pgdr->repo . '.clean');
+my $clean = copy_tree($pgdr->folder, $pgdr->folder . '.clean');
 
 subtest 'info shows both futures' => sub {
     my ($one, $two) = windows();
@@ -78,7 +78,7 @@ subtest 'and it can be had' => sub {
 
 subtest 'verify looks at all of it' => sub {
     my $json = $pgdr->json('verify');
-    my @segments = glob $pgdr->repo . '/app/wal/*/0000000[12]/*/' . '?' x 24 . '-*';
+    my @segments = glob $pgdr->folder . '/app/wal/*/0000000[12]/*/' . '?' x 24 . '-*';
     is($json->{checked}{wal_segments}, scalar(@segments), 'every segment of both timelines');
     $json = $pgdr->json('verify', '--fast');
     is($json->{checked}{wal_segments}, scalar(@segments), 'also by name alone');
@@ -134,7 +134,7 @@ for my $case (
             is($two->{missing}, undef, 'timeline 2 has none');
             like($pgdr->ok('info')->{out}, qr/ $behind is missing$/m, 'the text, too');
         }
-        restore_state($pgdr->repo, $clean);
+        restore_state($pgdr->folder, $clean);
     };
 }
 
@@ -149,21 +149,21 @@ subtest 'a segment that both futures need' => sub {
         1, 'timeline 2 begins again with its own backup') or diag(explain($f->{windows}));
     my @windows = windows();
     is(join(' ', map { "$_->{timeline}:" . ($_->{missing} // '-') } @windows), "1:$first 2:-", 'info tells the hole once');
-    restore_state($pgdr->repo, $clean);
+    restore_state($pgdr->folder, $clean);
 };
 
 subtest 'the end of the old future is damaged' => sub {
-    my ($last) = reverse sort glob $pgdr->repo . '/app/wal/*/00000001/*/' . '?' x 24 . '-*';
+    my ($last) = reverse sort glob $pgdr->folder . '/app/wal/*/00000001/*/' . '?' x 24 . '-*';
     flip_bit($last, -150); # in its index
     my ($one, $two) = windows();
     like($one->{damaged}, qr/^0{7}1[0-9A-F]{16}: /, 'info says so, and shows what is before it');
     is($two->{damaged}, undef, 'and the rest all the same');
-    restore_state($pgdr->repo, $clean);
+    restore_state($pgdr->folder, $clean);
 };
 
 # Another repository has it all: several lost segments are one finding, and are written again.
 subtest 'mended from another repository' => sub {
-    my $other = $pgdr->repo . '.other';
+    my $other = $pgdr->folder . '.other';
     $pgdr->set('repo other', url => $other);
     $pgdr->ok('init', '--repo=other');
     $pgdr->ok('repo', 'copy', '--from-repo=main', '--to-repo=other');

@@ -1,3 +1,4 @@
+#@ s3
 # Tablespaces: those of the backup go where they were or where they are mapped to; those that replay
 # creates go where the WAL says. A copy on the host of the running cluster must never get there.
 

@@ -1,3 +1,4 @@
+#@ s3
 # archive-push, file by file: what is stored, what is refused, how it says so, and what it leaves. The
 # server archives nothing by itself: every push here is one of the test.
 

@@ -1,3 +1,4 @@
+#@ s3
 #@ once
 #@ smallfs 64
 # A server archives while its repository is missing, full, read-only or forbidden, or its

@@ -1,3 +1,4 @@
+#@ s3
 # archive-get, call by call: what it answers, by which exit status, and what it leaves under %p. A
 # server in recovery is a folder with its control file and recovery.signal or standby.signal.
 

@@ -1,3 +1,4 @@
+#@ s3
 #@ once
 # archive-push and archive-get with two repositories: success only when both have it; an answer from
 # whichever can give it; and never the end of the WAL while one of them has more, or may have.

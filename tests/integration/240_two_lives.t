@@ -1,3 +1,4 @@
+#@ s3
 # A copy of a cluster, as a snapshot of its machine makes it, that is started without recovery.signal:
 # two servers then write other WAL under the same names, and both archive it. What is not one history
 # must not be joined to one: not by the archive, not by a backup, not by a restore.

@@ -1,3 +1,4 @@
+#@ s3
 #@ once
 # Backups and WAL copied from one repository to another, of another key: what is there afterwards is as
 # good as what was copied, also when the first repository is lost; a copy that is interrupted,

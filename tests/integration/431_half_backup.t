@@ -7,7 +7,7 @@ use strict;
 use warnings;
 use Test::More;
 
-use Faults qw(small_node backups_of every_nth restore_state);
+use Faults qw(fault_in small_node backups_of every_nth restore_state);
 use Pgdr;
 use PgNode;
 use Recovery qw(hold_file);
@@ -16,7 +16,7 @@ use TestRun qw(temp_dir run poll_until);
 
 my $node = small_node('primary');
 my $pgdr = Pgdr->new(node => $node);
-my $repo = $pgdr->repo;
+my $repo = $pgdr->folder;
 $node->enable_archiving($pgdr);
 $node->start;
 $pgdr->ok('init');
@@ -26,11 +26,11 @@ my ($first) = backups_of($pgdr);
 sub leases { return map { "$repo/app/leases/$_" } files_below("$repo/app/leases", qr/./) }
 
 # Killed behind the commit, when it is about to take its lease away: that is one of the last removals.
-my $calls = $pgdr->run('backup', { fault => { dir => $repo, action => 'count', ops => 'unlink' } })->{calls};
+my $calls = $pgdr->run('backup', { fault => { fault_in($pgdr), action => 'count', ops => 'unlink' } })->{calls};
 my ($late, $lease);
 for my $nth (reverse 1 .. $calls) {
     my %before = map { $_ => 1 } backups_of($pgdr);
-    $pgdr->run('backup', { fault => { dir => $repo, action => 'kill', ops => 'unlink', nth => $nth } });
+    $pgdr->run('backup', { fault => { fault_in($pgdr), action => 'kill', ops => 'unlink', nth => $nth } });
     ($lease) = leases();
     ($late)  = grep { !$before{$_} } backups_of($pgdr);
     last if $lease;
@@ -98,6 +98,7 @@ subtest 'mended from another repository' => sub {
 
 # While one is made, what is there of it is nobody's business.
 subtest 'in the making' => sub {
+    Pgdr::only_in_folder('a lease is made older, and read as it lies there');
     my $hold   = hold_file($node->data_dir . '/base/zz_held');
     my $backup = $pgdr->start('backup', '--output=json', { timeout => 40 });
     $hold->reached;
@@ -126,7 +127,7 @@ subtest 'killed anywhere' => sub {
     my $half = 0;
     my @wrong;
     my $runs = every_nth(
-        { dir => $repo, action => 'kill', ops => 'link' }, 12,
+        { fault_in($pgdr), action => 'kill', ops => 'link' }, 12,
         [ $pgdr, 'backup' ],
         sub {
             my ($result, $nth) = @_;

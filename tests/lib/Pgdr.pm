@@ -182,8 +182,8 @@ sub set_env
 
 # run(COMMAND, ARGUMENT..., {OPTIONS}): the TestRun::Result. Options: those of TestRun::run, and
 # fault => {dir, ops, action, nth, repeat, program} for libfault.so (see tests/fault/libfault.c), or
-# {requests => S3Proxy, action, nth} to be killed when it makes its n-th request: action kill, or torn when it
-# is to be carried out all the same; the result then has calls and faults, the numbers counted.
+# {requests => S3Proxy, ops, action, nth} to be killed when it makes its n-th request (of ops: link is what
+# writes, unlink what removes): action kill, or torn when it is to be carried out all the same; the result then has calls and faults, the numbers counted.
 # no_config => 1 leaves out --config.
 sub run
 {
@@ -203,10 +203,13 @@ sub run_to_request
     my %opt   = %{ pop @args };
     my $proxy = $fault->{requests};
     my %hang  = (kill => 'hang', torn => 'hang_after');
+    my %kind  = (link => '^PUT', unlink => '^(?:DELETE|POST [^ ]*[?&]delete)');
+    my $ops   = $fault->{ops};
+    croak "no request is a call of '$ops'" if defined $ops && !$kind{$ops};
     my $nth   = $fault->{action} eq 'count' ? 0 : $fault->{nth};
     delete $opt{fault};
     $opt{env} = { %{ $opt{env} // {} }, PGDR_S3_ENDPOINT => $proxy->url };
-    $proxy->set(action => $hang{ $fault->{action} } // 'hang', nth => $nth);
+    $proxy->set(action => $hang{ $fault->{action} } // 'hang', nth => $nth, defined $ops ? (match => $kind{$ops}) : ());
     my $process = $self->start(@args, \%opt);
     poll_until(sub { !$process->running || $proxy->is_held }, 'it ends or makes its request');
     $process->stop('KILL') if $process->running;
