@@ -191,3 +191,35 @@ void mem_backup_put(Repo *repo, const char *id, const char *uses)
     mem_backup_begin(repo, id, uses, &b);
     MUST(backup_publish(repo, &b.summary, &b.packs, GRACE_DEFAULT, STORAGE_CREATE, err));
 }
+
+void mem_rewrite_pack(Repo *repo, const char *id, uint32_t wrong)
+{
+    static const uint8_t kept[] = {SECTION_SLOTS, SECTION_FILES, SECTION_OWNER, SECTION_PAGE,
+                                   SECTION_HASH};
+    const PackId d0 = {'d', 0};
+    ObjectWriter *w AUTO(object_writer_freep) = object_writer_new(KIB);
+    Compressor *c AUTO(compressor_freep) = compressor_new(1);
+    Decompressor *d AUTO(decompressor_freep) = decompressor_new();
+    PackTable *t AUTO(pack_table_freep) = NULL;
+    Buf o AUTO(buf_release) = {0}, sections AUTO(buf_release) = {0};
+    ObjectFacts facts;
+    char *name AUTO(mem_freep) = pack_name(id, d0);
+    mem_get(repo, name, &o);
+    MUST(pack_table_parse(repo, id, d0, o.data, o.len, &t, err));
+    UnitReader *units AUTO(unit_reader_freep) = unit_reader_new(&t->info, name);
+    object_writer_begin(w, repo->key, KIND_PACK, name);
+    for (uint32_t i = 0; i < t->info.units; i++) {
+        Buf raw AUTO(buf_release) = {0};
+        MUST(unit_reader_append(units, d, i, o.data + t->unit_off[i],
+                                t->unit_off[i + 1] - t->unit_off[i], &raw, err));
+        raw.data[raw.len - 1] ^= i == wrong;
+        MUST(object_writer_add(w, c, raw.data, raw.len, NULL, err));
+    }
+    for (size_t i = 0; i < ARRAY_LEN(kept); i++) {
+        Slice s;
+        MUST(table_find(&t->table, kept[i], &s, err));
+        table_append(&sections, kept[i], s.data, s.len);
+    }
+    MUST(object_writer_finish(w, t->info.slots, &sections, &facts, err));
+    MUST(repo_put(repo, name, w, STORAGE_OVERWRITE, err));
+}

@@ -38,4 +38,8 @@ void mem_backup_release(MemBackup *b);
 /* Whole and committed. */
 void mem_backup_put(Repo *repo, const char *id, const char *uses);
 
+/* Writes the backup's data pack anew, with another salt, and with the last byte of unit `wrong`
+ * changed (UINT32_MAX: of none) where nothing but its page's hash tells it. */
+void mem_rewrite_pack(Repo *repo, const char *id, uint32_t wrong);
+
 #endif

@@ -273,6 +273,12 @@ static void an_interrupted_copy_goes_on(void **state)
             expect_same_bytes(to, whole, same_each_time[k]);
         expect_pages(to, B);
     }
+    /* Nor is a list of the same length taken for it. */
+    Repo *to AUTO(repo_closep) = mem_repo_again(whole);
+    mem_remove(to, "backups/" B "/summary");
+    mem_edit_document(to, "backups/" B "/packs", KIND_PACKS, "\"slots\":39", "\"slots\":93");
+    expect_ok(copy(from, to, B, false, &result, err));
+    expect_same_bytes(to, whole, "backups/" B "/packs");
 }
 
 /* --- what is not whole --- */
@@ -313,40 +319,30 @@ static void damage_is_not_copied(void **state)
     }
 }
 
+/* Lists that are whole, but not those that the summary was written for. */
+static void documents_of_another_backup(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        Repo *from AUTO(repo_closep) = source(CIPHER_NONE);
+        if (i)
+            mem_edit_document(from, "backups/" B "/packs", KIND_PACKS, "{\"end\"", "{\"end\" ");
+        else
+            mem_edit_document(from, "backups/" B "/manifest", KIND_MANIFEST, "{\"end\"",
+                              "{\"end\" ");
+        expect_refused(from, i ? "backups/" B "/packs" : "backups/" B "/manifest");
+    }
+}
+
 /* A page that was changed where its pack's digests are right: it would be given a right hash. */
 static void a_page_that_is_not_its_hash(void **state)
 {
     (void)state;
     Repo *from AUTO(repo_closep) = source(CIPHER_NONE);
-    ObjectWriter *w AUTO(object_writer_freep) = object_writer_new(KIB);
-    Compressor *c AUTO(compressor_freep) = compressor_new(1);
-    Decompressor *d AUTO(decompressor_freep) = decompressor_new();
-    PackTable *t AUTO(pack_table_freep) = NULL;
-    Buf o AUTO(buf_release) = {0};
-    mem_get(from, "packs/" B "/0/d0", &o);
-    expect_ok(pack_table_parse(from, B, (PackId){'d', 0}, o.data, o.len, &t, err));
-    UnitReader *units AUTO(unit_reader_freep) = unit_reader_new(&t->info, t->name);
-    for (uint32_t wrong = 0; wrong < t->info.units; wrong++) {
-        Buf sections AUTO(buf_release) = {0};
-        ObjectFacts facts;
-        static const uint8_t kept[] = {SECTION_SLOTS, SECTION_FILES, SECTION_OWNER, SECTION_PAGE,
-                                       SECTION_HASH};
-        object_writer_begin(w, from->key, KIND_PACK, t->name);
-        for (uint32_t i = 0; i < t->info.units; i++) {
-            Buf raw AUTO(buf_release) = {0};
-            expect_ok(unit_reader_append(units, d, i, o.data + t->unit_off[i],
-                                         t->unit_off[i + 1] - t->unit_off[i], &raw, err));
-            raw.data[raw.len - 1] ^= i == wrong;
-            expect_ok(object_writer_add(w, c, raw.data, raw.len, NULL, err));
-        }
-        for (size_t i = 0; i < ARRAY_LEN(kept); i++) {
-            Slice s;
-            expect_ok(table_find(&t->table, kept[i], &s, err));
-            table_append(&sections, kept[i], s.data, s.len);
-        }
-        expect_ok(object_writer_finish(w, t->info.slots, &sections, &facts, err));
-        expect_ok(repo_put(from, t->name, w, STORAGE_OVERWRITE, err));
+    for (uint32_t wrong = 0; wrong < 5; wrong++) {
+        mem_rewrite_pack(from, B, wrong);
         expect_refused(from, "does not fit its hash");
+        mem_rewrite_pack(from, B, wrong); /* back */
     }
 }
 
@@ -396,6 +392,12 @@ static void an_original_is_mended(void **state)
         expect_same_bytes(to, orig, packs[i]);
         expect_pages(to, B);
     }
+    /* One that is whole, but not the one of the list. */
+    Repo *to AUTO(repo_closep) = mem_repo_again(orig);
+    mem_rewrite_pack(to, B, UINT32_MAX);
+    expect_ok(copy(other, to, B, true, &result, err));
+    assert_int_equal(result.objects, 1);
+    expect_same_bytes(to, orig, packs[0]);
 }
 
 /* So it is where only the younger backup was copied: the older one is whole again, too. */
@@ -423,6 +425,7 @@ int main(void)
         cmocka_unit_test(a_copy_is_the_same_each_time),
         cmocka_unit_test(an_interrupted_copy_goes_on),
         cmocka_unit_test(damage_is_not_copied),
+        cmocka_unit_test(documents_of_another_backup),
         cmocka_unit_test(a_page_that_is_not_its_hash),
         cmocka_unit_test(a_damaged_backup_is_mended),
         cmocka_unit_test(an_original_is_mended),
