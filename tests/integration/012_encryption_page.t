@@ -98,10 +98,10 @@ like($page->shell('pgdr check', 'without keys/ the copies beside the backups ser
     qr/WARNING: the 'keys' folder .* is empty.*HINT: 'pgdr init'/s, '... with a warning');
 verify_finds(qr/all copies of the key are missing.*the copies beside the backups are used/s, '... and verify says so');
 my (undef, $newer) = glob "$root/srv/pgdr/app/backups/*";
-rename $newer, "$root/newer" or die;
-$page->shell("pgdr --passphrase-file=$root/old restore --type=immediate --to=$root/srv/old",
-    'the old passphrase opens the copy beside an old backup');
-rename "$root/newer", $newer or die;
+rename "$newer/key", "$root/newer.key" or die;
+$page->shell("pgdr restore --type=immediate --to=$root/srv/old", 'the copy beside an older backup opens all, by the new passphrase');
+is_wrong_key("pgdr --passphrase-file=$root/old info", '... and not by the old one');
+rename "$root/newer.key", "$newer/key" or die;
 $page->shell('pgdr init');
 is(scalar(() = glob "$root/srv/pgdr/keys/*/*.1"), 2, 'init writes keys/ anew');
 $page->shell('pgdr check && pgdr backup');
