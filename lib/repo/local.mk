@@ -3,6 +3,7 @@ lib_repo_librepo_a_SOURCES = \
 	lib/repo/copy.c lib/repo/copy.h \
 	lib/repo/document.c \
 	lib/repo/expire.c lib/repo/expire.h \
+	lib/repo/fetch_ahead.c lib/repo/fetch_ahead.h \
 	lib/repo/file_map.c lib/repo/file_map.h \
 	lib/repo/format.h \
 	lib/repo/key.c lib/repo/key.h \

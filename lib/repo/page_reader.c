@@ -3,6 +3,8 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "lib/repo/fetch_ahead.h"
+
 /* --- shared tables --- */
 
 typedef struct CachedTable {
@@ -135,6 +137,7 @@ typedef struct PackStream {
     Buf chunk; /* stored bytes from chunk_off on */
     uint64_t chunk_off;
     uint64_t last_slot; /* the last one wanted from here */
+    uint32_t next;      /* the unit behind the chunk */
     uint32_t unit;      /* the one in raw; UINT32_MAX: none */
     Buf raw;
     size_t ahead;  /* small files: bytes to read at once, while units come in order */
@@ -158,6 +161,7 @@ struct PageReader {
     PackStream small[SMALL_STREAMS];
     uint64_t clock;
     PageReader *fallback; /* of the repository's fallback; made when it is needed */
+    FetchAhead *ahead;    /* of pages; NULL: the repository is near enough */
 };
 
 PageReader *page_reader_new(Repo *repo, PackTables *tables, size_t memory)
@@ -167,6 +171,7 @@ PageReader *page_reader_new(Repo *repo, PackTables *tables, size_t memory)
     r->tables = tables;
     r->memory = memory;
     r->decompressor = decompressor_new();
+    r->ahead = repo_is_remote(repo) ? fetch_ahead_new(repo) : NULL;
     for (int i = 0; i < SMALL_STREAMS; i++)
         r->small[i].unit = UINT32_MAX;
     return r;
@@ -201,6 +206,7 @@ void page_reader_free(PageReader *r)
     for (int i = 0; i < SMALL_STREAMS; i++)
         stream_release(r, &r->small[i]);
     decompressor_free(r->decompressor);
+    fetch_ahead_free(r->ahead);
     page_reader_free(r->fallback);
     free(r);
 }
@@ -217,24 +223,44 @@ static ErrCode stream_open(PageReader *r, PackStream *s, const char *backup_id, 
     return ERR_OK;
 }
 
-/* The stored bytes of a unit; reads ahead up to unit `last`, within one chunk. */
+/* The unit behind those that go into one chunk, from `unit` on. */
+static uint32_t chunk_until(const PackStream *s, uint32_t unit, uint32_t last, size_t chunk_size)
+{
+    const uint64_t *off = s->table->unit_off;
+    uint32_t until = unit + 1;
+    while (until <= last && off[until + 1] - off[unit] <= chunk_size)
+        until++;
+    return until;
+}
+
+/* The stored bytes of a unit; reads on up to unit `last`, within one chunk. */
 static ErrCode stream_stored(PageReader *r, PackStream *s, uint32_t unit, uint32_t last,
                              size_t chunk_size, Slice *ret, Err *err)
 {
     const uint64_t *off = s->table->unit_off;
     uint64_t begin = off[unit], end = off[unit + 1];
     if (begin < s->chunk_off || end > s->chunk_off + s->chunk.len) {
-        uint32_t until = unit + 1;
-        while (until <= last && off[until + 1] - begin <= chunk_size)
-            until++;
-        size_t len = (size_t)(off[until] - begin);
+        s->next = chunk_until(s, unit, last, chunk_size);
+        size_t len = (size_t)(off[s->next] - begin);
         s->chunk.len = 0;
-        TRY(repo_get_range(r->repo, s->table->name, begin, buf_reserve(&s->chunk, len), len, err));
+        if (!r->ahead || !fetch_ahead_take(r->ahead, s->table->name, begin, len, &s->chunk))
+            TRY(repo_get_range(r->repo, s->table->name, begin, buf_reserve(&s->chunk, len), len,
+                               err));
         s->chunk.len = len;
         s->chunk_off = begin;
     }
     *ret = (Slice){s->chunk.data + (begin - s->chunk_off), (size_t)(end - begin)};
     return ERR_OK;
+}
+
+/* The next chunk of pages, when nothing else is under way. */
+static void stream_look_ahead(PageReader *r, const PackStream *s, uint32_t last)
+{
+    const uint64_t *off = s->table->unit_off;
+    if (!r->ahead || s->next > last)
+        return;
+    uint32_t until = chunk_until(s, s->next, last, r->chunk_size);
+    fetch_ahead_begin(r->ahead, s->table->name, off[s->next], (size_t)(off[until] - off[s->next]));
 }
 
 static ErrCode in_pack(const PageReader *r, const PackStream *s, Err *err)
@@ -272,6 +298,8 @@ ErrCode page_reader_begin(PageReader *r, const FileMap *map, const StrList *ids,
                        (unsigned long long)map->pages, (unsigned long long)file_size);
     for (size_t i = 0; i < r->streams.n; i++)
         stream_close(r, &r->streams.at[i]);
+    if (r->ahead)
+        fetch_ahead_drop(r->ahead);
     while (r->streams.n < map->sources.n)
         vec_push(&r->streams, (PackStream){.unit = UINT32_MAX});
     r->map = map;
@@ -299,7 +327,8 @@ ErrCode page_reader_begin(PageReader *r, const FileMap *map, const StrList *ids,
         used += s->last_slot == 0;
         s->last_slot = MAX(s->last_slot, run->slot + pages - 1);
     }
-    r->chunk_size = MAX(CHUNK_MIN, MIN(CHUNK_MAX, r->memory / MAX(used, (size_t)1)));
+    used = MAX(used, (size_t)1) + (r->ahead != NULL);
+    r->chunk_size = MAX(CHUNK_MIN, MIN(CHUNK_MAX, r->memory / used));
     return ERR_OK;
 }
 
@@ -331,6 +360,7 @@ static ErrCode read_pages(PageReader *r, PackStream *s, const MapRun *run, uint8
         uint64_t last_slot = MAX(slot, MIN(s->last_slot, t->info.slots - 1));
         uint32_t last = pack_table_unit_of(t, last_slot);
         TRY(stream_stored(r, s, unit, last, r->chunk_size, &stored, err));
+        stream_look_ahead(r, s, last);
         if (whole) {
             TRY(unit_reader_open(s->units, r->decompressor, unit, stored.data, stored.len, out, len,
                                  err));

@@ -51,10 +51,15 @@ static ErrCode repo_check_cipher(const Repo *r, const RepoSpec *spec, Err *err)
                     cipher_name(r->key->cipher), r->name);
 }
 
+bool repo_is_remote(const Repo *r)
+{
+    return strstr(repo_url(r), "://") != NULL;
+}
+
 static ErrCode no_repository(const Repo *r, Err *err)
 {
     err_set(err, ERR_NOT_FOUND, "there is no repository in '%s'", repo_url(r));
-    if (strstr(repo_url(r), "://"))
+    if (repo_is_remote(r))
         return err_hint(err,
                         "is the url in [repo %s] right, with what stands behind the bucket? "
                         "'pgdr init' begins a new repository in an empty place",

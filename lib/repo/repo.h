@@ -74,6 +74,8 @@ static inline const char *repo_url(const Repo *r)
 {
     return r->storage->url;
 }
+/* Behind a network: every request waits. */
+bool repo_is_remote(const Repo *r);
 
 /* The clusters that have anything in the repository, appended. */
 MUST_CHECK ErrCode repo_list_clusters(Repo *r, StrList *ret, Err *err);

@@ -29,6 +29,7 @@ REPO_TESTS = \
 	tests/unit/test_repo_object \
 	tests/unit/test_repo_pack \
 	tests/unit/test_repo_file_map \
+	tests/unit/test_repo_fetch_ahead \
 	tests/unit/test_repo_page_reader \
 	tests/unit/test_repo_manifest \
 	tests/unit/test_repo_documents \
@@ -132,6 +133,10 @@ tests_unit_test_repo_pack_LDADD = $(REPO_TEST_LDADD)
 tests_unit_test_repo_file_map_SOURCES = tests/unit/test_repo_file_map.c tests/unit/unit.h
 tests_unit_test_repo_file_map_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_repo_file_map_LDADD = $(REPO_TEST_LDADD)
+
+tests_unit_test_repo_fetch_ahead_SOURCES = tests/unit/test_repo_fetch_ahead.c tests/unit/unit.h
+tests_unit_test_repo_fetch_ahead_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_repo_fetch_ahead_LDADD = $(REPO_TEST_LDADD)
 
 tests_unit_test_repo_page_reader_SOURCES = tests/unit/test_repo_page_reader.c tests/unit/unit.h
 tests_unit_test_repo_page_reader_CFLAGS = $(UNIT_CFLAGS)
