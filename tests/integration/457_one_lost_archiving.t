@@ -64,6 +64,8 @@ sub lost_in_push
     my ($pgdr, $repo, $victim, $way, $in, $part) = @_;
     my $lost  = $repo->{$victim};
     my $other = $victim eq 'main' ? 'other' : 'main';
+    # The first one into an empty place makes folders, too.
+    $pgdr->run('archive-push', 'pg_wal/' . write_segment(), { cwd => $data });
     my $calls = calls_of($repo->{$in}->place, $pgdr, 'archive-push', 'pg_wal/' . write_segment(), { cwd => $data });
     my $nth   = 1 + int(($calls - 1) * $part);
     my @new   = (write_segment(), write_segment());

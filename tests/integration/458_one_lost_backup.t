@@ -75,11 +75,13 @@ for my $kind ('s3', 'folders') {
     for my $victim (qw(main other)) {
         my $lost  = $repo->{$victim};
         my $other = $victim eq 'main' ? 'other' : 'main';
-        # A gateway that is dead is waited for, which takes its time: not at every point.
+        my $way   = ($lost->ways)[0];
         my @cases = (
-            [ 'removed', $victim, 0.1 ], [ ($lost->ways)[0], $victim, 0.5 ], [ 'removed', $victim, 0.85 ], [ 'removed', $victim, 0.97 ],
-            [ 'removed', $other, 0.2 ], [ ($lost->ways)[0], $other, 0.9 ]);
-        @cases = @cases[ 1, $victim eq 'main' ? 4 : 3, 5 ] if !sweeps_all() && "$kind $victim" ne 's3 main';
+            [ 'removed', $victim, 0.1 ], [ 'removed', $victim, 0.5 ], [ 'removed', $victim, 0.85 ], [ 'removed', $victim, 0.97 ],
+            [ 'removed', $other, 0.2 ], [ $way, $other, 0.9 ]);
+        @cases = @cases[ 1, 5 ] if !sweeps_all() && "$kind $victim" ne 's3 main';
+        # A backup waits two minutes for a gateway that is dead.
+        unshift @cases, map { [ $way, $victim, $_ ] } 0.1, 0.5, 0.97 if sweeps_all() && $way ne 'removed';
         for my $n (0 .. $#cases) {
             subtest "$kind: $victim is lost, case $n" => sub {
                 lost_in_backup($pgdr, $repo, $victim, @{ $cases[$n] });

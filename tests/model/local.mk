@@ -30,4 +30,5 @@ EXTRA_DIST += tests/model/mutate
 check-mutations: $(MODEL_TESTS)
 	SRC='$(srcdir)' COMPILE='$(CC) $(DEFS) $(DEFAULT_INCLUDES) $(AM_CPPFLAGS) $(CPPFLAGS) $(AM_CFLAGS) $(CFLAGS)' \
 	LINK='$(CC) $(AM_CFLAGS) $(CFLAGS) $(tests_model_test_protocol_LDFLAGS) $(tests_model_test_protocol_OBJECTS) MUTANT $(tests_model_test_protocol_LDADD)' \
+	LINK_REKEY='$(CC) $(AM_CFLAGS) $(CFLAGS) $(tests_model_test_rekey_LDFLAGS) $(tests_model_test_rekey_OBJECTS) MUTANT $(tests_model_test_rekey_LDADD)' \
 	$(srcdir)/tests/model/mutate $(MUTATE)
