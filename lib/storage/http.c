@@ -446,6 +446,8 @@ static ErrCode fail(Exchange *x, CURLcode code)
     case CURLE_PARTIAL_FILE:
         return err_set(x->err, ERR_NETWORK, "the answer of %s ended early: %s", server, why);
     case CURLE_GOT_NOTHING:
+    case CURLE_RECV_ERROR:
+    case CURLE_SEND_ERROR:
         err_set(x->err, ERR_NETWORK, "the connection to %s broke: %s", server, why);
         if (strncmp(server, "http://", 7) == 0)
             err_hint(x->err, "if it is so always: does s3-endpoint need https:// instead?");

@@ -9,7 +9,6 @@
  * newer headers rename): a server that came with an older libc than this machine's must load it
  * too.
  */
-#define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdlib.h>
