@@ -100,7 +100,8 @@ typedef struct StorageOps {
     /* Is expected to remove all names durably; one that is not there is no error. After a failure
      * any of them may be gone. */
     ErrCode (*remove)(Storage *s, const char *const *names, size_t n, Err *err);
-    /* Is expected to tell the storage's own clock, the one mtime is measured with. */
+    /* Is expected to tell the storage's own clock, the one mtime is measured with. In S3 both are
+     * whole seconds, and may differ by one. */
     ErrCode (*now)(Storage *s, TimeUs *ret, Err *err);
     void (*free)(Storage *s);
 } StorageOps;

@@ -20,6 +20,7 @@ typedef struct Conformance {
     bool names_nest;        /* 'a' and 'a/b' may both be objects */
     unsigned many;          /* names in the large listing; 0: 10 000 */
     unsigned rounds;        /* of what repeats to catch races; 0: 30 */
+    TimeUs slack;           /* by how much the clock may seem to go back */
 } Conformance;
 
 /* Runs all tests; the number that failed. */

@@ -465,7 +465,8 @@ int main(int argc, char **argv)
                                                 : 60,
                                .rounds = thorough ? 5
                                          : pages  ? 2
-                                                  : 1};
+                                                  : 1,
+                               .slack = US_PER_SECOND};
     const struct CMUnitTest own[] = {cmocka_unit_test(goes_in_parts),
                                      cmocka_unit_test(removes_many)};
     const struct CMUnitTest errors[] = {cmocka_unit_test(names_its_reason),
