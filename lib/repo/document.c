@@ -97,8 +97,8 @@ static ErrCode document_open(Repo *r, const char *name, const char kind[KIND_LEN
     return rc;
 }
 
-ErrCode document_get(Repo *r, const char *name, const char kind[KIND_LEN], size_t limit, Buf *text,
-                     DocumentFacts *facts, Err *err)
+static ErrCode document_read(Repo *r, const char *name, const char kind[KIND_LEN], size_t limit,
+                             Buf *text, DocumentFacts *facts, Err *err)
 {
     Buf bytes AUTO(buf_release) = {0};
     /* Stored is never more than raw and the envelope, but for incompressible text. */
@@ -111,6 +111,17 @@ ErrCode document_get(Repo *r, const char *name, const char kind[KIND_LEN], size_
         sha256_of(bytes.data, bytes.len, facts->sha256);
     }
     return ERR_OK;
+}
+
+ErrCode document_get(Repo *r, const char *name, const char kind[KIND_LEN], size_t limit, Buf *text,
+                     DocumentFacts *facts, Err *err)
+{
+    size_t begin = text->len;
+    ErrCode rc = document_read(r, name, kind, limit, text, facts, err);
+    if (rc == ERR_OK || !repo_reads_again(r, err))
+        return rc;
+    text->len = begin;
+    return document_read(r, name, kind, limit, text, facts, err);
 }
 
 ErrCode document_put_json(Repo *r, const char *name, const char kind[KIND_LEN], const json_t *obj,

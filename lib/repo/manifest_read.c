@@ -329,13 +329,19 @@ static ErrCode part_load(ManifestReader *r, const char *name, Err *err)
     return ERR_OK;
 }
 
-static ErrCode part_open_here(ManifestReader *r, Err *err)
+static ErrCode part_try(ManifestReader *r, Err *err)
 {
     char *name AUTO(mem_freep) = part_name(r, r->part);
     if (part_load(r, name, err) != ERR_OK)
         return err_wrap(err, "cannot read '%s/%s' in '%s'", r->repo->cluster, name,
                         repo_url(r->repo));
     return ERR_OK;
+}
+
+static ErrCode part_open_here(ManifestReader *r, Err *err)
+{
+    ErrCode rc = part_try(r, err);
+    return rc != ERR_OK && repo_reads_again(r->repo, err) ? part_try(r, err) : rc;
 }
 
 /* A copy of the backup has the same entries in the same parts. */

@@ -388,6 +388,8 @@ ErrCode map_pack_reader_get(MapPackReader *r, const char *backup_id, const MapRe
 {
     if (!r->repo->fallback || !atomic_load(&r->repo->down)) {
         ErrCode rc = reader_get(r, backup_id, ref, ret, err);
+        if (rc != ERR_OK && repo_reads_again(r->repo, err))
+            rc = reader_get(r, backup_id, ref, ret, err);
         if (rc == ERR_OK || !repo_falls_back(r->repo, err))
             return rc;
     }

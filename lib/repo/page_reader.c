@@ -435,7 +435,15 @@ ErrCode page_reader_next(PageReader *r, void *out, uint64_t n, uint64_t *ret_pag
 {
     uint64_t begin = r->page;
     if (!r->repo->fallback || !atomic_load(&r->repo->down)) {
+        size_t run = r->run;
         ErrCode rc = reader_next(r, out, n, ret_pages, ret_zeros, err);
+        if (rc != ERR_OK && repo_reads_again(r->repo, err)) {
+            for (size_t i = 0; i < r->streams.n; i++)
+                stream_close(r, &r->streams.at[i]);
+            r->page = begin;
+            r->run = run;
+            rc = reader_next(r, out, n, ret_pages, ret_zeros, err);
+        }
         if (rc == ERR_OK || !repo_falls_back(r->repo, err))
             return rc;
     }
@@ -555,6 +563,10 @@ ErrCode page_reader_small(PageReader *r, const char *backup_id, const FileEntry 
 {
     if (!r->repo->fallback || !atomic_load(&r->repo->down)) {
         ErrCode rc = reader_small(r, backup_id, e, ret, err);
+        if (rc != ERR_OK && repo_reads_again(r->repo, err)) {
+            stream_close(r, small_stream(r, backup_id, e->pack));
+            rc = reader_small(r, backup_id, e, ret, err);
+        }
         if (rc == ERR_OK || !repo_falls_back(r->repo, err))
             return rc;
     }

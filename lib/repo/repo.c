@@ -194,6 +194,15 @@ bool repo_falls_back(Repo *r, const Err *err)
     return true;
 }
 
+bool repo_reads_again(const Repo *r, Err *err)
+{
+    if (err->code != ERR_DAMAGED || !repo_is_remote(r))
+        return false;
+    log_line(LOG_WARN, err->hint, "%s; it is read once more", err->message);
+    *err = (Err){0};
+    return true;
+}
+
 /* --- names and clusters --- */
 
 ErrCode cluster_name_check(const char *name, Err *err)

@@ -33,6 +33,11 @@ typedef struct Repo {
  * reach the repository is remembered, so that not every object waits for it again.
  */
 bool repo_falls_back(Repo *r, const Err *err);
+/*
+ * Whether a reader shall read the same once more: what came damaged over a network may have been
+ * damaged on its way. Says so in the log, and clears *err. For one more attempt, not in a loop.
+ */
+bool repo_reads_again(const Repo *r, Err *err);
 
 typedef struct RepoSpec {
     const char *name;        /* of the repository in the configuration */

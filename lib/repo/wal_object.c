@@ -270,9 +270,8 @@ static ErrCode cannot_read(const WalStore *s, const WalObject *o, Err *err)
                     repo_url(s->repo));
 }
 
-/* The whole content, appended to *data once it is proven. */
-static ErrCode read_content(WalStore *s, const WalFound *found, WalObject *o, bool stored_digest,
-                            Buf *data, Err *err)
+static ErrCode read_once(WalStore *s, const WalFound *found, WalObject *o, bool stored_digest,
+                         Buf *data, Err *err)
 {
     ErrCode rc = wal_object_load(s, found, o, stored_digest, err);
     if (rc == ERR_OK) {
@@ -285,6 +284,19 @@ static ErrCode read_content(WalStore *s, const WalFound *found, WalObject *o, bo
         return cannot_read(s, o, err);
     data->len += o->meta.size;
     return ERR_OK;
+}
+
+/* The whole content, appended to *data once it is proven. */
+static ErrCode read_content(WalStore *s, const WalFound *found, WalObject *o, bool stored_digest,
+                            Buf *data, Err *err)
+{
+    ErrCode rc = read_once(s, found, o, stored_digest, data, err);
+    if (rc == ERR_OK || !repo_reads_again(s->repo, err))
+        return rc;
+    char *name = steal_ptr(&o->name);
+    wal_object_release(o);
+    *o = (WalObject){.name = name};
+    return read_once(s, found, o, stored_digest, data, err);
 }
 
 ErrCode wal_read(WalStore *s, const WalFound *found, Buf *data, WalMeta *meta, Buf *table, Err *err)
@@ -309,8 +321,8 @@ ErrCode wal_prove(WalStore *s, const char *name, const WalFound *found, Buf *dat
     return rc;
 }
 
-ErrCode wal_read_to_file(WalStore *s, const WalFound *found, int fd, const char *path,
-                         unsigned threads, uint64_t *ret_size, Err *err)
+static ErrCode read_to_file(WalStore *s, const WalFound *found, int fd, const char *path,
+                            unsigned threads, uint64_t *ret_size, Err *err)
 {
     WalObject o AUTO(wal_object_release) = {.name = wal_object_name(s, found->file, found->digest)};
     ErrCode rc = wal_object_load(s, found, &o, true, err);
@@ -326,7 +338,16 @@ ErrCode wal_read_to_file(WalStore *s, const WalFound *found, int fd, const char 
     return rc;
 }
 
-ErrCode wal_read_table(WalStore *s, const WalFound *found, WalMeta *meta, Buf *table, Err *err)
+ErrCode wal_read_to_file(WalStore *s, const WalFound *found, int fd, const char *path,
+                         unsigned threads, uint64_t *ret_size, Err *err)
+{
+    ErrCode rc = read_to_file(s, found, fd, path, threads, ret_size, err);
+    return rc != ERR_OK && repo_reads_again(s->repo, err)
+               ? read_to_file(s, found, fd, path, threads, ret_size, err)
+               : rc;
+}
+
+static ErrCode read_table(WalStore *s, const WalFound *found, WalMeta *meta, Buf *table, Err *err)
 {
     ObjectInfo info;
     char *name AUTO(mem_freep) = wal_object_name(s, found->file, found->digest);
@@ -334,6 +355,13 @@ ErrCode wal_read_table(WalStore *s, const WalFound *found, WalMeta *meta, Buf *t
     if (parse_meta(s, table, found, meta, err) != ERR_OK)
         return err_wrap(err, "'%s/%s' in '%s'", s->repo->cluster, name, repo_url(s->repo));
     return ERR_OK;
+}
+
+ErrCode wal_read_table(WalStore *s, const WalFound *found, WalMeta *meta, Buf *table, Err *err)
+{
+    ErrCode rc = read_table(s, found, meta, table, err);
+    return rc != ERR_OK && repo_reads_again(s->repo, err) ? read_table(s, found, meta, table, err)
+                                                          : rc;
 }
 
 /* --- for another repository --- */

@@ -9,6 +9,7 @@ use warnings;
 use File::Path qw(make_path remove_tree);
 use Test::More;
 
+use Faults qw(sweeps_all);
 use Pgdr;
 use PgNode;
 use Recovery qw(hold_file);
@@ -82,8 +83,10 @@ for my $how (['--keep-key'], []) {
     for my $action (qw(kill EIO)) {
         my (@bad, %seen);
         # One error alone is made good by trying again.
+        # Every call in one of the four; the model in tests/model has them all in order, and several at once.
+        my $step = sweeps_all() || $action eq 'kill' && !@$how ? 1 : 5;
         my $runs = Pgdr::for_every_nth(
-            { dir => $repo, action => $action, ops => 'link,unlink', $action eq 'EIO' ? (repeat => 1) : () },
+            { dir => $repo, action => $action, ops => 'link,unlink', step => $step, $action eq 'EIO' ? (repeat => 1) : () },
             sub {
                 my ($with, $n) = @_;
                 remove_tree($repo);
