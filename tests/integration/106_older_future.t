@@ -1,3 +1,4 @@
+#@ once
 # A cluster is restored in place to a wrong moment, and lives on. What timeline 1 did behind that moment
 # is in the repository still: info shows it, verify checks it, a restore brings it back; and what is lost
 # of it is told, with what that costs.

@@ -1,3 +1,4 @@
+#@ once
 # What failovers, switchovers, old primaries that come back and clones leave in one archive is no finding
 # for verify, and info shows each future once: a timeline that ended where another one went on has no
 # window of its own, one that has more than that has.

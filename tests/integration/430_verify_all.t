@@ -1,3 +1,4 @@
+#@ once
 # verify reads every byte that is stored: whatever object a bit is flipped in, a finding names it, and says
 # what can no longer be restored by it, or that nothing needs it; which is then tried.
 
