@@ -325,7 +325,7 @@ static ErrCode read_to_file(WalStore *s, const WalFound *found, int fd, const ch
                             unsigned threads, uint64_t *ret_size, Err *err)
 {
     WalObject o AUTO(wal_object_release) = {.name = wal_object_name(s, found->file, found->digest)};
-    ErrCode rc = wal_object_load(s, found, &o, true, err);
+    ErrCode rc = wal_object_load(s, found, &o, false, err);
     if (rc != ERR_OK)
         return cannot_read(s, &o, err);
     PiecesRead p = {.object = &o, .fd = fd, .path = path};
