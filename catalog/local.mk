@@ -4,6 +4,7 @@ catalog_libcatalog_a_SOURCES = \
 	catalog/lineage.c catalog/lineage.h \
 	catalog/target.c catalog/target.h \
 	catalog/wal_copy.c catalog/wal_copy.h \
+	catalog/wal_helper.c catalog/wal_helper.h \
 	catalog/wal_index.c catalog/wal_index.h \
 	catalog/wal_inventory.c catalog/wal_inventory.h \
 	catalog/wal_publish.c catalog/wal_publish.h \

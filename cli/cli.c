@@ -4,6 +4,7 @@
 #include <pwd.h>
 #include <string.h>
 
+#include "catalog/wal_helper.h"
 #include "cli/display.h"
 #include "cli/environment.h"
 
@@ -210,9 +211,22 @@ static void args_redirect(Args *args)
     }
 }
 
+void cli_leave_helper(const Cli *cli)
+{
+    VEC(char *) argv = {0};
+    char helper[] = "--helper";
+    vec_push(&argv, cli->argv[0]);
+    vec_push(&argv, helper);
+    for (char *const *at = cli->argv + 1; *at; at++)
+        vec_push(&argv, *at);
+    vec_push(&argv, NULL);
+    wal_helper_start(argv.at);
+    vec_release(&argv);
+}
+
 ErrCode cli_start(Cli *cli, int argc, char *const *argv, char *const *env, Err *err)
 {
-    *cli = (Cli){.id = CMD_COUNT, .status = -1};
+    *cli = (Cli){.id = CMD_COUNT, .argv = argv, .status = -1};
     log_start(cli);
     ErrCode rc = args_parse(&cli->parsed, argc, argv, err);
     out_init(&cli->out, STDOUT_FILENO, json_wanted(&cli->parsed, env));

@@ -34,6 +34,7 @@ typedef struct CliHint {
 typedef struct Cli {
     CommandId id;
     const Command *command;
+    char *const *argv;       /* the whole command line */
     const char *const *args; /* what follows the options; the table bounds how many */
     size_t n_args;
     Output out;
@@ -97,6 +98,10 @@ const char *opt_cluster(const Cli *cli);
  * main). */
 void cli_progress_begin(Cli *cli);
 void cli_progress_end(Cli *cli);
+
+/* Leaves a process behind that is called as this one was, and told to be the helper (see
+ * catalog/wal_helper.h). */
+void cli_leave_helper(const Cli *cli);
 
 /* Adds a hint to an error about rights that has none: whom pgdr runs as. */
 void cli_explain(Err *err);

@@ -51,13 +51,18 @@ static bool start_of(long pid, unsigned long long *ret)
     return at && sscanf(at, " %llu", ret) == 1;
 }
 
-void procid_self(char out[PROCID_MAX])
+void procid_of(long pid, char out[PROCID_MAX])
 {
     char where[64 + 32];
     unsigned long long start;
     out[0] = '\0';
-    if (scope(where) && start_of(getpid(), &start))
-        snprintf(out, PROCID_MAX, "%s/%ld/%llu", where, (long)getpid(), start);
+    if (scope(where) && start_of(pid, &start))
+        snprintf(out, PROCID_MAX, "%s/%ld/%llu", where, pid, start);
+}
+
+void procid_self(char out[PROCID_MAX])
+{
+    procid_of(getpid(), out);
 }
 
 bool procid_is_gone(const char *mark)

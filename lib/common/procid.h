@@ -13,6 +13,8 @@
 
 /* This process's mark; "" when the system does not tell. */
 void procid_self(char out[PROCID_MAX]);
+/* The mark of a running process of the same namespace; "" when there is none with this pid. */
+void procid_of(long pid, char out[PROCID_MAX]);
 /* True when it is certain that the process is gone: it ran in this boot and namespace, and no
  * process has its pid and start now. False for any other machine's, and for text that is no mark.
  */

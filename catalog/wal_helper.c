@@ -1,0 +1,144 @@
+#include "catalog/wal_helper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "lib/common/buf.h"
+#include "lib/common/file.h"
+#include "lib/common/workers.h"
+
+#define PID_FILE_MAX 8192
+#define LOCK "lock"
+
+extern char **environ;
+
+/* --- both sides --- */
+
+/* The first line of postmaster.pid is the server's process; a stand-alone backend's is negative. */
+static ErrCode server_mark(const char *data_dir, char out[PROCID_MAX], Err *err)
+{
+    Buf text AUTO(buf_release) = {0};
+    char *path AUTO(mem_freep) = path_join(data_dir, "postmaster.pid");
+    TRY(file_read_all(path, PID_FILE_MAX, &text, err));
+    long pid = strtol(buf_str(&text), NULL, 10);
+    out[0] = '\0';
+    if (pid > 0)
+        procid_of(pid, out);
+    if (!out[0])
+        return err_set(err, ERR_NOT_FOUND, "no server runs in '%s'", data_dir);
+    return ERR_OK;
+}
+
+ErrCode wal_helper_init(WalHelper *h, const char *data_dir, const char *wal_dir, const char *kind,
+                        Err *err)
+{
+    *h = (WalHelper){.dir = mem_printf("%s/pgsql_tmp_pgdr_%s", wal_dir, kind), .lock = -1};
+    return server_mark(data_dir, h->server, err);
+}
+
+void wal_helper_release(WalHelper *h)
+{
+    Err ignored = {0};
+    if (h->lock >= 0) {
+        if (dir_remove_tree(h->dir, false, &ignored) != ERR_OK)
+            errno = 0; /* the next one empties it */
+        close(h->lock);
+    }
+    free(h->dir);
+    *h = (WalHelper){.lock = -1};
+}
+
+/* --- the command --- */
+
+static struct flock whole_file(void)
+{
+    return (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET};
+}
+
+bool wal_helper_runs(const WalHelper *h)
+{
+    char mark[PROCID_MAX] = "";
+    struct flock lock = whole_file();
+    char *path AUTO(mem_freep) = path_join(h->dir, LOCK);
+    int fd AUTO(fd_closep) = open(path, O_RDWR | O_CLOEXEC);
+    return fd >= 0 && fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK &&
+           read(fd, mark, sizeof(mark) - 1) > 0 && strcmp(mark, h->server) == 0;
+}
+
+void wal_helper_start(char *const *argv)
+{
+    posix_spawn_file_actions_t files;
+    posix_spawnattr_t attr;
+    sigset_t none;
+    pid_t pid;
+    sigemptyset(&none);
+    posix_spawn_file_actions_init(&files);
+    posix_spawnattr_init(&attr);
+    posix_spawnattr_setsigmask(&attr, &none);
+    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK);
+    if (posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0) == 0 &&
+        posix_spawn_file_actions_addopen(&files, 1, "/dev/null", O_WRONLY, 0) == 0 &&
+        posix_spawn_file_actions_adddup2(&files, 1, 2) == 0)
+        (void)posix_spawn(&pid, "/proc/self/exe", &files, &attr, argv, environ);
+    posix_spawnattr_destroy(&attr);
+    posix_spawn_file_actions_destroy(&files);
+}
+
+/* --- the helper --- */
+
+/* The lock of a folder that its owner is just removing would be nobody's. */
+static ErrCode take_lock(WalHelper *h, const char *path, Err *err)
+{
+    struct stat held, there;
+    struct flock lock = whole_file();
+    int fd AUTO(fd_closep) = -1;
+    TRY(file_open(path, O_RDWR | O_CREAT, 0600, &fd, err));
+    if (fcntl(fd, F_OFD_SETLK, &lock) != 0 || fstat(fd, &held) != 0 || stat(path, &there) != 0 ||
+        held.st_ino != there.st_ino)
+        return err_set(err, ERR_BUSY, "another process works in '%s'", h->dir);
+    h->lock = fd;
+    fd = -1;
+    return ERR_OK;
+}
+
+static ErrCode remove_leftovers(const WalHelper *h, Err *err)
+{
+    StrList names AUTO(str_list_release) = {0};
+    TRY(dir_list(h->dir, &names, err));
+    for (size_t i = 0; i < names.n; i++) {
+        char *path AUTO(mem_freep) = path_join(h->dir, names.at[i]);
+        if (strcmp(names.at[i], LOCK) != 0 && unlink(path) != 0)
+            return err_errno(err, errno, "cannot remove '%s'", path);
+    }
+    return ERR_OK;
+}
+
+ErrCode wal_helper_begin(WalHelper *h, Err *err)
+{
+    char *path AUTO(mem_freep) = path_join(h->dir, LOCK);
+    /* What the server had open when it started the command is not the helper's. */
+    syscall(SYS_close_range, 3, ~0U, 0);
+    if (mkdir(h->dir, 0700) != 0 && errno != EEXIST)
+        return err_errno(err, errno, "cannot make '%s'", h->dir);
+    TRY(take_lock(h, path, err));
+    if (ftruncate(h->lock, 0) != 0)
+        return err_errno(err, errno, "cannot empty '%s'", path);
+    TRY(remove_leftovers(h, err));
+    /* From here on it is this server's. */
+    return file_write(h->lock, h->server, strlen(h->server), path, err);
+}
+
+bool wal_helper_wanted(const WalHelper *h)
+{
+    Err ignored = {0};
+    return !procid_is_gone(h->server) && cancel_check(&ignored) == ERR_OK;
+}
