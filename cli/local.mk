@@ -26,7 +26,7 @@ bin_PROGRAMS += pgdr
 pgdr_SOURCES = \
 	cli/ahead.c cli/ahead.h \
 	cli/cluster.c cli/cluster.h \
-	cli/cmd_archive.c \
+	cli/cmd_archive_get.c cli/cmd_archive_push.c \
 	cli/cmd_backup.c \
 	cli/cmd_check.c \
 	cli/cmd_config.c \

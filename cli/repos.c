@@ -5,6 +5,7 @@
 #include "cli/ahead.h"
 #include "cli/passphrase.h"
 #include "cli/s3.h"
+#include "lib/common/digest.h"
 #include "lib/repo/key_store.h"
 #include "lib/storage/drivers.h"
 
@@ -140,4 +141,13 @@ unsigned cli_jobs(const Cli *cli)
         return (unsigned)opt_int(cli, OPT_JOBS);
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
     return cpus > 0 ? (unsigned)cpus : 1;
+}
+
+void cli_start_light(const Cli *cli)
+{
+    for (size_t i = 0; i < opt_repos(cli); i++)
+        if (cli_is_s3(opt_repo_text(cli, i, OPT_URL)) ||
+            !opt_repo_is(cli, i, OPT_ENCRYPTION, "none"))
+            return;
+    digest_init_light();
 }

@@ -15,6 +15,9 @@ MUST_CHECK ErrCode cli_repo_new_keys(Cli *cli, size_t i, Repo *repo, bool *ret_m
 /* The same without a key, see repo_open_without_key. */
 MUST_CHECK ErrCode cli_repo_open_without_key(Cli *cli, size_t i, const char *cluster, Repo **ret,
                                              Err *err);
+/* For commands that are over in milliseconds, before anything else: directories without encryption
+ * need no more of OpenSSL than SHA-256 as a check sum. */
+void cli_start_light(const Cli *cli);
 /* What opening it is told. */
 RepoSpec cli_repo_spec(const Cli *cli, size_t i, const char *cluster);
 

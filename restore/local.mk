@@ -13,4 +13,6 @@ restore_librestore_a_SOURCES = \
 	restore/restore.c restore/restore.h \
 	restore/server_timeline.c restore/server_timeline.h \
 	restore/target_dir.c restore/target_dir.h \
+	restore/wal_ahead.c restore/wal_ahead.h \
+	restore/wal_fetcher.c restore/wal_fetcher.h \
 	restore/wal_get.c restore/wal_get.h

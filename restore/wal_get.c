@@ -46,6 +46,11 @@ bool wal_get_standby_mode(const char *data_dir)
     return has_file(data_dir, "standby.signal");
 }
 
+bool wal_get_in_recovery(const char *data_dir)
+{
+    return wal_get_standby_mode(data_dir) || has_file(data_dir, "recovery.signal");
+}
+
 /* Its doubts stop it; without any signal file it asks for a history when it has ended recovery. */
 static bool one_shot(const char *data_dir)
 {
@@ -573,15 +578,21 @@ static bool is_behind_target(const Question *q)
            server_has_target(q->spec->data_dir);
 }
 
+static ErrCode question_name(Question *q, Err *err)
+{
+    q->name = wal_name_parse(q->spec->file, q->control.wal_segment_size);
+    q->start = wal_segment_start(q->name.segno, q->control.wal_segment_size);
+    if (q->name.kind == WAL_NAME_OTHER)
+        return err_set(err, ERR_USAGE, "'%s' is not the name of a WAL file", q->spec->file);
+    return ERR_OK;
+}
+
 ErrCode wal_get(const WalGetSpec *spec, WalGetAnswer *ret, Err *err)
 {
     Question q = {.spec = spec};
     *ret = WAL_GET_ABSENT;
     TRY(control_read(spec->data_dir, &q.control, NULL, err));
-    q.name = wal_name_parse(spec->file, q.control.wal_segment_size);
-    q.start = wal_segment_start(q.name.segno, q.control.wal_segment_size);
-    if (q.name.kind == WAL_NAME_OTHER)
-        return err_set(err, ERR_USAGE, "'%s' is not the name of a WAL file", spec->file);
+    TRY(question_name(&q, err));
     /* The first timeline has no history; PostgreSQL asks for it when it leaves that timeline. */
     if (q.name.kind == WAL_NAME_HISTORY && q.name.tli <= 1)
         return ERR_OK;
@@ -601,4 +612,51 @@ ErrCode wal_get(const WalGetSpec *spec, WalGetAnswer *ret, Err *err)
     }
     sources_close(&q);
     return rc;
+}
+
+/* --- finished segments, ahead --- */
+
+struct WalGetter {
+    WalGetSpec spec;
+    Question q;
+    TimelinePath own; /* when spec.path is NULL */
+};
+
+const TimelinePath *wal_getter_path(const WalGetter *g)
+{
+    return g->spec.path ? g->spec.path : &g->own;
+}
+
+ErrCode wal_getter_new(const WalGetSpec *spec, WalGetter **ret, Err *err)
+{
+    WalGetter *g AUTO(wal_getter_freep) = mem_zero(sizeof(*g));
+    g->spec = *spec;
+    g->q.spec = &g->spec;
+    sources_init(&g->q);
+    TRY(control_read(spec->data_dir, &g->q.control, NULL, err));
+    TRY(question_name(&g->q, err));
+    if (!spec->path)
+        TRY(path_of_server(&g->q, &g->own, err));
+    *ret = steal_ptr(&g);
+    return ERR_OK;
+}
+
+void wal_getter_free(WalGetter *g)
+{
+    if (!g)
+        return;
+    sources_close(&g->q);
+    vec_release(&g->own);
+    free(g);
+}
+
+ErrCode wal_getter_get(WalGetter *g, const char *file, const char *to, bool *ret_found, Err *err)
+{
+    g->spec.file = file;
+    g->spec.to = to;
+    TRY(question_name(&g->q, err));
+    const TimelineStep *step = timeline_step(wal_getter_path(g), g->q.name.tli);
+    *ret_found = g->q.name.kind == WAL_NAME_SEGMENT && step &&
+                 (!step->until || step->until > g->q.start) && finished_anywhere(&g->q, step);
+    return *ret_found ? ERR_OK : sources_check(&g->q, err);
 }

@@ -43,7 +43,26 @@ typedef struct WalGetSpec {
  */
 MUST_CHECK ErrCode wal_get(const WalGetSpec *spec, WalGetAnswer *ret, Err *err);
 
+/*
+ * Finished segments on the way of one recovery, one after the other: what may be fetched before it
+ * is asked for. Nothing else is: absence, tails, pieces and histories are for wal_get() alone, in
+ * the moment in which it is asked. The repositories stay open. For one thread.
+ */
+typedef struct WalGetter WalGetter;
+/* As for wal_get(); `file` is the segment that was asked for last, `to` is not used. */
+MUST_CHECK ErrCode wal_getter_new(const WalGetSpec *spec, WalGetter **ret, Err *err);
+void wal_getter_free(WalGetter *g);
+DEFINE_FREEP(WalGetter, wal_getter_free)
+/* The timelines that the recovery walks; owned by the getter. */
+const TimelinePath *wal_getter_path(const WalGetter *g);
+/* Writes `file` to `to`, whole and verified; *ret_found says whether it did. After an error, too,
+ * nothing is known about what exists, and the getter is of no further use. */
+MUST_CHECK ErrCode wal_getter_get(WalGetter *g, const char *file, const char *to, bool *ret_found,
+                                  Err *err);
+
 /* Whether the server in `data_dir` recovers as a standby (standby.signal is there). */
 bool wal_get_standby_mode(const char *data_dir);
+/* Whether it recovers at all, as a standby or once (one of the signal files is there). */
+bool wal_get_in_recovery(const char *data_dir);
 
 #endif
