@@ -77,8 +77,8 @@ static ErrCode answer(Cli *cli, const WalGetSpec *spec, WalGetAnswer *ret, Err *
         rc = ask_repositories(cli, spec, ret, err);
         if (rc == ERR_OK && *ret == WAL_GET_FOUND && runs)
             wal_ahead_tell(&h, spec->file);
-        else if (rc == ERR_OK && *ret == WAL_GET_FOUND && ahead)
-            cli_leave_helper(cli);
+        else if (rc == ERR_OK && ahead && (*ret == WAL_GET_FOUND || access(h.dir, F_OK) == 0))
+            cli_leave_helper(cli); /* it also removes what a killed one left */
     }
     wal_helper_release(&h);
     return rc;
@@ -94,6 +94,16 @@ static ErrCode fetch_ahead(Cli *cli, const WalGetSpec *get, Err *err)
     spec.get.spool = NULL;
     spec.get.threads = 1;
     return wal_fetcher_run(&spec, err);
+}
+
+/* A server that is process 1, as in a container, inherits the helper, and takes a child that ends
+ * with more than 1 for a crash of its own: it would begin recovery anew. */
+static void be_helper(Cli *cli, const WalGetSpec *get)
+{
+    Err why = {0};
+    if (fetch_ahead(cli, get, &why) != ERR_OK)
+        log_err(LOG_DEBUG, &why);
+    cli->status = 0;
 }
 
 static ErrCode archive_get(Cli *cli, const TimelinePath *path, Err *err)
@@ -117,8 +127,10 @@ static ErrCode archive_get(Cli *cli, const TimelinePath *path, Err *err)
                        .spool = spool,
                        .threads = cli_jobs(cli),
                        .repos = &repos};
-    if (opt_bool(cli, OPT_HELPER))
-        return fetch_ahead(cli, &spec, err);
+    if (opt_bool(cli, OPT_HELPER)) {
+        be_helper(cli, &spec);
+        return ERR_OK;
+    }
     TRY(answer(cli, &spec, &got, err));
     json_object_set_new(out_doc(&cli->out), "found", json_boolean(got == WAL_GET_FOUND));
     if (got == WAL_GET_ABSENT) {

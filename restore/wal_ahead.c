@@ -7,6 +7,7 @@
 
 #include "lib/common/file.h"
 #include "lib/common/timeutil.h"
+#include "lib/common/workers.h"
 
 #define LOOK_EVERY (US_PER_SECOND / 1000)
 #define LOOK_FOR_HELPER (US_PER_SECOND / 10)
@@ -25,10 +26,12 @@ bool wal_ahead_take(const WalHelper *h, const char *segment, uint32_t seg_size, 
     char *begun AUTO(mem_freep) = mem_printf("%s" WAL_AHEAD_BEGUN, path);
     const TimeUs until = time_monotonic() + patience;
     TimeUs look = time_monotonic() + LOOK_FOR_HELPER;
+    Err ignored = {0};
     /* The mark vanishes after the segment has its name: without a mark the last look counts. */
     for (bool working = true; !hand_over(path, seg_size, to); time_sleep(LOOK_EVERY)) {
         TimeUs now = time_monotonic();
-        if (!working || now > until || (now > look && !wal_helper_runs(h)))
+        if (!working || now > until || (now > look && !wal_helper_runs(h)) ||
+            cancel_check(&ignored) != ERR_OK)
             return false;
         if (now > look)
             look = now + LOOK_FOR_HELPER;
