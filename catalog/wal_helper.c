@@ -23,7 +23,11 @@ extern char **environ;
 
 /* --- both sides --- */
 
-/* The first line of postmaster.pid is the server's process; a stand-alone backend's is negative. */
+/*
+ * The first line of postmaster.pid is the server's process; a stand-alone backend's is negative.
+ * One that is process 1, as in a container, would inherit the helper, and take its end by a signal
+ * (the kernel's, when memory is short) for the crash of a process of its own: it gets none.
+ */
 static ErrCode server_mark(const char *data_dir, char out[PROCID_MAX], Err *err)
 {
     Buf text AUTO(buf_release) = {0};
@@ -31,10 +35,11 @@ static ErrCode server_mark(const char *data_dir, char out[PROCID_MAX], Err *err)
     TRY(file_read_all(path, PID_FILE_MAX, &text, err));
     long pid = strtol(buf_str(&text), NULL, 10);
     out[0] = '\0';
-    if (pid > 0)
+    if (pid > 1)
         procid_of(pid, out);
     if (!out[0])
-        return err_set(err, ERR_NOT_FOUND, "no server runs in '%s'", data_dir);
+        return err_set(err, ERR_NOT_FOUND, "no server that may have a helper runs in '%s'",
+                       data_dir);
     return ERR_OK;
 }
 

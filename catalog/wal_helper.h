@@ -2,8 +2,8 @@
 #define PGDR_CATALOG_WAL_HELPER_H
 
 /*
- * A helper is the process that archive-push or archive-get leaves behind, so that what PostgreSQL
- * asks for next is done before it asks. It only ever makes success come sooner: what it has not
+ * A helper is a process that a command of PostgreSQL's leaves behind, so that what PostgreSQL asks
+ * for next is done before it asks. It only ever makes success come sooner: what it has not
  * done, cannot do or is not sure of is done by the command itself, which then says what is wrong.
  * Nobody has to start, stop or watch it.
  *
@@ -27,8 +27,8 @@ typedef struct WalHelper {
     int lock;                /* held for as long as it runs; -1 in the command */
 } WalHelper;
 
-/* `kind` is a word that tells helpers of one server apart. ERR_NOT_FOUND when no server runs there.
- * Release it also after a failure. */
+/* `kind` is a word that tells helpers of one server apart. ERR_NOT_FOUND when no server runs there,
+ * or one that is process 1. Release it also after a failure. */
 MUST_CHECK ErrCode wal_helper_init(WalHelper *h, const char *data_dir, const char *wal_dir,
                                    const char *kind, Err *err);
 /* Removes the folder where wal_helper_begin() succeeded. */

@@ -20,7 +20,8 @@
 /* A paused recovery takes nothing: what waits is given up then, and fetched again. */
 #define IDLE_MAX (60 * US_PER_SECOND)
 #define LOOK_AROUND_MS 500
-/* Segments for which there must be room besides what waits: the server's own WAL comes first. */
+/* Segments for which there must be room besides twice what may wait: the server's WAL comes first.
+ */
 #define SPARE_SEGMENTS 8
 #define WINDOW_MAX 4096 /* segments that may wait, whatever their size */
 
@@ -65,7 +66,7 @@ static void getter_free(void *state)
 static bool has_room(const Fetcher *f)
 {
     struct statvfs fs;
-    uint64_t need = (f->window + SPARE_SEGMENTS) * f->seg_size;
+    uint64_t need = (2 * f->window + SPARE_SEGMENTS) * f->seg_size;
     return statvfs(f->helper.dir, &fs) == 0 && (uint64_t)fs.f_bavail * fs.f_frsize >= need;
 }
 
