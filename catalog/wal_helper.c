@@ -19,8 +19,6 @@
 #define PID_FILE_MAX 8192
 #define LOCK "lock"
 
-extern char **environ;
-
 /* --- both sides --- */
 
 /*
@@ -79,7 +77,7 @@ bool wal_helper_runs(const WalHelper *h)
            read(fd, mark, sizeof(mark) - 1) > 0 && strcmp(mark, h->server) == 0;
 }
 
-void wal_helper_start(char *const *argv)
+void wal_helper_start(char *const *argv, char *const *env)
 {
     posix_spawn_file_actions_t files;
     posix_spawnattr_t attr;
@@ -93,7 +91,7 @@ void wal_helper_start(char *const *argv)
     if (posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0) == 0 &&
         posix_spawn_file_actions_addopen(&files, 1, "/dev/null", O_WRONLY, 0) == 0 &&
         posix_spawn_file_actions_adddup2(&files, 1, 2) == 0)
-        (void)posix_spawn(&pid, "/proc/self/exe", &files, &attr, argv, environ);
+        (void)posix_spawn(&pid, "/proc/self/exe", &files, &attr, argv, env);
     posix_spawnattr_destroy(&attr);
     posix_spawn_file_actions_destroy(&files);
 }

@@ -36,9 +36,9 @@ void wal_helper_release(WalHelper *h);
 
 /* Whether the helper of this server runs. */
 bool wal_helper_runs(const WalHelper *h);
-/* Starts this program once more, with these arguments, detached from the server: without a
- * terminal or log, in a session of its own. What cannot be started is not missed. */
-void wal_helper_start(char *const *argv);
+/* Starts this program once more, with these arguments and environment, detached from the server:
+ * without a terminal or log, in a session of its own. What cannot be started is not missed. */
+void wal_helper_start(char *const *argv, char *const *env);
 
 /* Makes the folder, empty of what an earlier one left. ERR_BUSY when another one runs. */
 MUST_CHECK ErrCode wal_helper_begin(WalHelper *h, Err *err);

@@ -220,7 +220,7 @@ void cli_leave_helper(const Cli *cli)
     for (char *const *at = cli->argv + 1; *at; at++)
         vec_push(&argv, *at);
     vec_push(&argv, NULL);
-    wal_helper_start(argv.at);
+    wal_helper_start(argv.at, environ);
     vec_release(&argv);
 }
 
