@@ -10,7 +10,7 @@ use BenchRun qw(must take_turns median say_progress);
 use BenchS3;
 use BenchTools;
 use PgNode;
-use TestFile qw(files_below);
+use TestFile qw(files_below copy_tree slurp spit);
 use TestRun qw(temp_dir);
 
 # Memory has one bound, whatever is backed up.
@@ -266,6 +266,68 @@ sub grown
     my ($was, $is) = map { median(map { $_->{cpu} } @{ $_->{pgdr} }) } $before, $after;
     BenchReport::verdict("$title: CPU, against few", $is / $was, $limit, '%.2f');
     return;
+}
+
+# ---- recovery ----
+
+# What recovery waits for: archive-get as PostgreSQL calls it, one segment after the other. The floor is cp.
+sub replay { return replay_from('posix', '', 0.4) }
+
+sub replay_s3
+{
+    replay_from('s3',         ' through S3', 0.5);
+    replay_from('s3-latency', sprintf(' through S3 with %d ms', BenchS3::DELAY), 0.6);
+    return;
+}
+
+sub replay_from
+{
+    my ($kind, $note, $target) = @_;
+    $node{replay} //= [BenchData::segments_behind('replay', 4 * many_turns())];
+    my ($node, $base, $kept, @names) = @{ $node{replay} };
+    my @tools = BenchTools::contenders_and_floor($kind, $node);
+    say_progress("recovery of @{[scalar @names]} segments$note");
+    $_->create for @tools;
+    for my $tool (grep { $_->name ne 'floor' } @tools) {
+        must(@{ $tool->push("pg_wal/$_") }, { cwd => $node->data_dir }) for @names;
+    }
+    my (%calls, %whole);
+    for my $turn (1 .. 2) {
+        for my $tool ($tools[0], $tools[1], $tools[1]->asynchronous, $tools[2]) {
+            my ($calls, $whole) = recovery_with($tool, $base, $kept);
+            push @{ $calls{ $tool->name } }, @$calls;
+            push @{ $whole{ $tool->name } }, { wall => $whole };
+        }
+    }
+    my $title = "Recovery of @{[scalar @names]} segments$note";
+    BenchReport::table("$title: one call of restore_command", \%calls, 'pgdr', 'pgBackRest', { wall => $target });
+    BenchReport::table("$title: one call, pgBackRest asynchronous", \%calls, 'pgdr', 'pgBackRest async', {});
+    BenchReport::table("$title: replay", \%whole, 'pgdr', 'pgBackRest', { wall => 0.7 });
+    BenchReport::table("$title: replay, pgBackRest asynchronous", \%whole, 'pgdr', 'pgBackRest async', {});
+    my ($ours, $floor) = map { median(map { $_->{wall} } @{ $whole{$_} }) } 'pgdr', 'floor';
+    BenchReport::verdict("$title: replay against cp", $ours / $floor, 1.1, '%.2f');
+    $_->remove for @tools;
+    return;
+}
+
+# ([{wall} of every call that handed a segment over], seconds of the redo)
+sub recovery_with
+{
+    my ($tool, $base, $kept) = @_;
+    my $data  = copy_tree($base, temp_dir('recovery') . '/data');
+    my $file  = temp_dir('calls') . '/calls';
+    my $log   = BenchRun::tool('measure') . " --append $file";
+    my $node  = PgNode->from_datadir('recovery', $data,
+        conf => "restore_command = '$log @{[$tool->restore_command($data, $kept)]}'\narchive_mode = off\n");
+    spit("$data/recovery.signal", '');
+    must('sync', '-f', TestRun::test_root());
+    $node->start;
+    $node->wait_promoted;
+    my ($redo) = $node->log_since(0) =~ /redo done at .* elapsed: ([\d.]+) s/ or die $node->log_end;
+    $node->stop('immediate');
+    my @calls = map { my ($wall, $status) = (split)[0, 4]; $status ? () : { wall => $wall } } split /\n/, slurp($file);
+    $node->destroy;
+    return (\@calls, $redo);
 }
 
 # ---- S3 ----

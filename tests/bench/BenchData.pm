@@ -8,7 +8,7 @@ use strict;
 use warnings;
 use BenchRun qw(must tool say_progress);
 use PgNode;
-use TestFile qw(spit files_below);
+use TestFile qw(spit files_below copy_tree);
 use TestRun qw(temp_dir time_limit);
 
 my $conf = <<'CONF';
@@ -132,6 +132,14 @@ sub segments
     $node->must('pg_resetwal', '-D', $node->data_dir, '-l', sprintf '00000001%08X00000001', 1 + $before / 256);
     $node->start;
     $node->pgbench_init(10);
+    my @names = fill_segments($node, $kept, $n);
+    return ($node, @names);
+}
+
+# The names of N segments that the server writes now, and of which KEPT holds a copy. It is stopped then.
+sub fill_segments
+{
+    my ($node, $kept, $n) = @_;
     archive_with($node, "exec cp \"\$1\" $kept/");
     my $load = $node->pgbench_start(clients => 2, seconds => time_limit());
     for (my $i = 0, my @there; @there <= $n; $i++) {
@@ -144,7 +152,24 @@ sub segments
     $node->stop;
     my @names = (files_below($kept))[0 .. $n - 1];
     must('cp', map({ "$kept/$_" } @names), $node->data_dir . '/pg_wal/');
-    return ($node, @names);
+    return @names;
+}
+
+# (node, BASE, KEPT, names...): the same, and a copy of the cluster before them, stopped, in the folder
+# BASE: a recovery of it replays the segments, which are in KEPT, too.
+sub segments_behind
+{
+    my ($name, $n) = @_;
+    my $node = server($name);
+    $node->pgbench_init(10);
+    $node->query('CHECKPOINT');
+    $node->stop;
+    my $base = copy_tree($node->data_dir, temp_dir("base-$name") . '/data');
+    my $kept = temp_dir("kept-$name");
+    archive_with($node, "exec cp \"\$1\" $kept/");
+    $node->start;
+    my @names = fill_segments($node, $kept, $n);
+    return ($node, $base, $kept, @names);
 }
 
 # All of these folders in the page cache.

@@ -8,6 +8,7 @@ package BenchTools;
 #   backup             the command of a full backup
 #   restore(TO)        the command that restores the newest one into TO
 #   push(FILE), get(NAME, TO)   the commands of one WAL segment, to be run in the data directory
+#   restore_command(DATA, KEPT) that of a server over DATA; KEPT holds the segments as they are
 #   stored             bytes in the repository but for WAL
 #   places             folders that hold what a restore reads
 #   remove             the repository
@@ -158,6 +159,7 @@ sub push           { return $_[0]->command('archive-push', $_[1]) }
 
 # As restore writes it into the restored cluster.
 sub get    { return $_[0]->command('--timeline-path=1', 'archive-get', $_[1], $_[2]) }
+sub restore_command { return join ' ', @{ $_[0]->get('%f', '%p') } }
 sub stored { return $_[0]{repo}{stored}->($_[0]{name}) }
 sub places { return $_[0]{repo}{places}->($_[0]{name}) }
 sub remove { return $_[0]{repo}{remove}->($_[0]{name}) }
@@ -193,7 +195,7 @@ sub section
     return join '', map { "$_=$options{$_}\n" } sort keys %options;
 }
 
-sub name { return 'pgBackRest' }
+sub name { return $_[0]{label} // 'pgBackRest' }
 
 sub version
 {
@@ -223,6 +225,9 @@ sub backup         { return $_[0]->command('--type=full', 'backup') }
 sub restore { return $_[0]->command("--pg1-path=$_[1]", '--archive-mode=off', 'restore') }
 sub push    { return $_[0]->command('archive-push', $_[1]) }
 sub get     { return $_[0]->command('archive-get', $_[1], $_[2]) }
+sub restore_command { return join ' ', @{ $_[0]->command(@{ $_[0]{more} // [] }, "--pg1-path=$_[1]", 'archive-get', '%f', '%p') } }
+# The same repository by the same program, which fetches ahead.
+sub asynchronous { my ($self) = @_; return bless { %$self, more => ['--archive-async'], label => 'pgBackRest async' }, ref $self }
 sub stored  { return $_[0]{repo}{stored}->('pgbackrest') }
 sub places  { return $_[0]{repo}{places}->('pgbackrest') }
 sub remove  { return $_[0]{repo}{remove}->('pgbackrest') }
@@ -252,6 +257,7 @@ sub places  { return $_[0]{repo}{places}->('floor') }
 sub remove  { return $_[0]{repo}{remove}->('floor') }
 sub beside  { return $_[0]{repo}{beside} }
 sub archive_script { return 'exit 0' }
+sub restore_command { return "cp $_[2]/%f %p" }
 
 sub push
 {

@@ -1,5 +1,5 @@
 /*
- * bench-measure [--tree] RESULT COMMAND [ARGUMENT...]: runs a command and writes one line to the
+ * bench-measure [--tree|--append] RESULT COMMAND [ARGUMENT...]: runs a command and writes one line to the
  * file RESULT:
  *
  *     wall user system tree_peak status
@@ -10,6 +10,9 @@
  *                     looked at every 10 ms; pages that several share are counted once (PSS).
  *                     Looking costs the command time: the times of such a run are worth nothing.
  * status              exit status, or 128 + signal
+ *
+ * With --append the line is added to those that are there, and what outlives the command is neither
+ * waited for nor counted: so a server's own commands are measured.
  */
 #include <errno.h>
 #include <signal.h>
@@ -113,13 +116,14 @@ static void reap_rest(Measured *m)
 int main(int argc, char **argv)
 {
     int tree = argc > 1 && strcmp(argv[1], "--tree") == 0;
-    char **args = argv + 1 + tree;
-    if (argc - tree < 3) {
-        fprintf(stderr, "usage: bench-measure [--tree] RESULT COMMAND [ARGUMENT...]\n");
+    int append = argc > 1 && strcmp(argv[1], "--append") == 0;
+    char **args = argv + 1 + (tree || append);
+    if (argc - (tree || append) < 3) {
+        fprintf(stderr, "usage: bench-measure [--tree|--append] RESULT COMMAND [ARGUMENT...]\n");
         return 2;
     }
-    FILE *result = fopen(args[0], "we");
-    if (!result || prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0) {
+    FILE *result = fopen(args[0], append ? "ae" : "we");
+    if (!result || (!append && prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0)) {
         fprintf(stderr, "bench-measure: %s: %s\n", args[0], strerror(errno));
         return 2;
     }
@@ -137,7 +141,10 @@ int main(int argc, char **argv)
     }
     unsigned long long peak = watch(pid, tree, &m);
     double wall = now() - begun;
-    reap_rest(&m);
+    if (!append)
+        reap_rest(&m);
     fprintf(result, "%.6f %.6f %.6f %llu %d\n", wall, m.user, m.system, peak, m.status);
-    return fclose(result) == 0 ? 0 : 2;
+    if (fclose(result) != 0)
+        return 2;
+    return append ? m.status : 0;
 }
