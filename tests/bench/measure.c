@@ -1,6 +1,6 @@
 /*
- * bench-measure [--tree|--append] RESULT COMMAND [ARGUMENT...]: runs a command and writes one line to the
- * file RESULT:
+ * bench-measure [--tree|--append] RESULT COMMAND [ARGUMENT...]: runs a command and writes one line
+ * to the file RESULT:
  *
  *     wall user system tree_peak status
  *
