@@ -76,6 +76,8 @@ static bool fetch(Fetcher *f, WalGetter *g, const char *file, bool *ret_failed)
     Err ignored = {0};
     bool found = false;
     char *path AUTO(mem_freep) = path_join(f->helper.dir, file);
+    if (access(path, F_OK) == 0)
+        return true;
     char *begun AUTO(mem_freep) = mem_printf("%s" WAL_AHEAD_BEGUN, path);
     int fd AUTO(fd_closep) = open(begun, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     *ret_failed =
@@ -147,10 +149,11 @@ static ErrCode go_on_behind(Fetcher *f, uint64_t segno, bool taken, Err *err)
     f->taken = time_monotonic();
     pthread_mutex_lock(&f->mutex);
     f->at = segno;
+    /* Where it had ended, what was to be fetched behind that was given up. */
+    if (f->next <= segno || f->next > segno + 1 + f->window || (f->ended && !taken))
+        f->next = segno + 1;
     if (!taken)
         f->ended = false;
-    if (f->next <= segno || f->next > segno + 1 + f->window)
-        f->next = segno + 1;
     pthread_mutex_unlock(&f->mutex);
     return taken ? ERR_OK : remove_unwanted(f, err);
 }
@@ -198,10 +201,9 @@ static ErrCode put_all(Fetcher *f, Err *err)
 {
     for (;;) {
         pthread_mutex_lock(&f->mutex);
-        f->ended |= is_behind_end(f, f->next);
         bool more = !f->ended && f->fetching < f->window && f->next <= f->at + f->window;
         pthread_mutex_unlock(&f->mutex);
-        if (!more)
+        if (!more || is_behind_end(f, f->next))
             return ERR_OK;
         TRY(put_next(f, err));
     }
@@ -222,7 +224,7 @@ static bool holds_segment(const Fetcher *f)
 static bool is_done(Fetcher *f)
 {
     pthread_mutex_lock(&f->mutex);
-    bool ended = (f->ended || f->failed) && !f->fetching;
+    bool ended = (f->ended || f->failed || is_behind_end(f, f->next)) && !f->fetching;
     pthread_mutex_unlock(&f->mutex);
     return !wal_helper_wanted(&f->helper) || !wal_get_in_recovery(f->get.data_dir) ||
            time_monotonic() - f->taken > IDLE_MAX || (ended && !holds_segment(f));
