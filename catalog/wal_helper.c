@@ -67,14 +67,22 @@ static struct flock whole_file(void)
     return (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET};
 }
 
+/* The lock's holder may still be the one that is about to empty what its killed predecessor left:
+ * the file names that one until then. */
 bool wal_helper_runs(const WalHelper *h)
 {
-    char mark[PROCID_MAX] = "";
+    char text[2 * PROCID_MAX + 1] = "";
     struct flock lock = whole_file();
     char *path AUTO(mem_freep) = path_join(h->dir, LOCK);
     int fd AUTO(fd_closep) = open(path, O_RDWR | O_CLOEXEC);
-    return fd >= 0 && fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK &&
-           read(fd, mark, sizeof(mark) - 1) > 0 && strcmp(mark, h->server) == 0;
+    if (fd < 0 || fcntl(fd, F_OFD_GETLK, &lock) != 0 || lock.l_type == F_UNLCK ||
+        read(fd, text, sizeof(text) - 1) <= 0)
+        return false;
+    char *helper = strchr(text, '\n');
+    if (!helper)
+        return false;
+    *helper++ = '\0';
+    return strcmp(text, h->server) == 0 && !procid_is_gone(helper);
 }
 
 void wal_helper_start(char *const *argv, char *const *env)
@@ -136,8 +144,11 @@ ErrCode wal_helper_begin(WalHelper *h, Err *err)
     if (ftruncate(h->lock, 0) != 0)
         return err_errno(err, errno, "cannot empty '%s'", path);
     TRY(remove_leftovers(h, err));
-    /* From here on it is this server's. */
-    return file_write(h->lock, h->server, strlen(h->server), path, err);
+    /* From here on it is this server's: two lines, the marks of the server and of the helper. */
+    char self[PROCID_MAX];
+    procid_self(self);
+    char *text AUTO(mem_freep) = mem_printf("%s\n%s", h->server, self);
+    return file_write(h->lock, text, strlen(text), path, err);
 }
 
 bool wal_helper_wanted(const WalHelper *h)

@@ -1,4 +1,5 @@
 #@ timeout 1200
+#@ once
 # archive-get leaves a process behind that fetches what recovery will ask for next. That may only make
 # recovery faster: all rows are there, a hole stops it, and whatever happens to that process, to its
 # folder or to the server, nothing else is served and nothing is left behind.
