@@ -94,13 +94,12 @@ sub calls_of
     return $place->{requests} ? ($place->{requests}->counts)[0] : $result->{calls};
 }
 
-# Makes the folder $dir what its copy $clean is.
+# Makes the folder $dir what its copy $clean is. A running server may be archiving into it meanwhile.
 sub restore_state
 {
     my ($dir, $clean) = @_;
     system('chmod', '-R', 'u+rwX', '--', $dir) if -e $dir;
-    remove_tree($dir);
-    croak "cannot remove $dir" if -e $dir;
+    poll_until(sub { remove_tree($dir, { error => \my $busy }); !-e $dir }, "$dir is removed", 10) or croak "cannot remove $dir";
     copy_tree($clean, $dir);
     return;
 }
