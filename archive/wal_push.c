@@ -1,19 +1,13 @@
 #include "archive/wal_push.h"
 
 #include "archive/wal_push_behind.h"
+#include "archive/wal_ready.h"
 
 #include <string.h>
 #include <unistd.h>
 
 #include "lib/common/file.h"
 #include "lib/common/log.h"
-
-/* The server says by a file of its own that it has finished a segment. */
-static bool is_ready(const char *wal_dir, const char *file)
-{
-    char *ready AUTO(mem_freep) = mem_printf("%s/archive_status/%s.ready", wal_dir, file);
-    return access(ready, F_OK) == 0;
-}
 
 /*
  * Whether the server left the segment's timeline before the segment was full. A standby that comes
@@ -44,7 +38,7 @@ static ErrCode push_refuse_unfinished(const WalFile *f, const char *wal_dir,
         control->state == PG_STATE_SHUTDOWNED_IN_RECOVERY || was_left(f, wal_dir, control))
         return ERR_OK;
     err_set(err, ERR_DAMAGED, "segment %s is not whole: %s", f->file, f->check.why);
-    if (!is_ready(wal_dir, f->file))
+    if (!wal_is_ready(wal_dir, f->file))
         return err_hint(err, "the server has not given it out for archiving: while it still "
                              "writes it, 'select pg_switch_wal()' finishes it");
     return err_hint(err,
@@ -52,6 +46,16 @@ static ErrCode push_refuse_unfinished(const WalFile *f, const char *wal_dir,
                     "check the disk, take a new backup, and only then rename "
                     "pg_wal/archive_status/%s.ready to .done",
                     f->file);
+}
+
+ErrCode wal_push_load(const WalFileSpec *load, WalFile *ret, Err *err)
+{
+    WalFile f AUTO(wal_file_release) = {.data = NULL};
+    TRY(wal_file_load(load, &f, err));
+    TRY(push_refuse_unfinished(&f, load->wal_dir, load->control, err));
+    *ret = f;
+    f = (WalFile){.data = NULL};
+    return ERR_OK;
 }
 
 static ErrCode push_to(const WalPushSpec *spec, unsigned i, const WalFile *f, WalPushTarget *t,
@@ -86,12 +90,11 @@ static ErrCode push_to_all(const WalPushSpec *spec, const WalFile *f, WalPushTar
     return rc;
 }
 
-/* PostgreSQL works in the data directory; a person who types a path may stand elsewhere. */
-static char *push_path(const WalPushSpec *spec)
+char *wal_push_path(const char *path, const char *data_dir)
 {
-    if (spec->path[0] == '/' || access(spec->path, F_OK) == 0)
-        return path_absolute(spec->path);
-    return path_join(spec->data_dir, spec->path);
+    if (path[0] == '/' || access(path, F_OK) == 0)
+        return path_absolute(path);
+    return path_join(data_dir, path);
 }
 
 /* An archive_command with %f in the place of %p. */
@@ -112,7 +115,7 @@ ErrCode wal_push(const WalPushSpec *spec, Err *err)
     PgControl control;
     WalFile f AUTO(wal_file_release) = {.data = NULL};
     TRY(control_read(spec->data_dir, &control, NULL, err));
-    char *path AUTO(mem_freep) = push_path(spec);
+    char *path AUTO(mem_freep) = wal_push_path(spec->path, spec->data_dir);
     char *wal_dir AUTO(mem_freep) = path_parent(path);
     const char *file = strrchr(path, '/') + 1;
     WalFileSpec load = {.path = path,
@@ -121,11 +124,10 @@ ErrCode wal_push(const WalPushSpec *spec, Err *err)
                         .control = &control,
                         .level = spec->level,
                         .threads = spec->threads};
-    if (wal_file_load(&load, &f, err) != ERR_OK) {
+    if (wal_push_load(&load, &f, err) != ERR_OK) {
         push_hint_path(spec, file, err);
         return err->code;
     }
-    TRY(push_refuse_unfinished(&f, wal_dir, &control, err));
 
     WalPushTarget *targets = mem_zero(spec->repos->n * sizeof(*targets));
     WalBehindSpec behind = {.load = &load, .file = file, .targets = targets, .n = spec->repos->n};
@@ -135,7 +137,7 @@ ErrCode wal_push(const WalPushSpec *spec, Err *err)
     if (rc != ERR_OK && done)
         err_wrap(err, "%s was stored in %u of %u repositories", f.file, done, spec->repos->n);
     /* Two servers that archive as one: nothing further until somebody has looked. */
-    if (rc != ERR_OK && done && !conflict && is_ready(wal_dir, file))
+    if (rc != ERR_OK && done && !conflict && wal_is_ready(wal_dir, file))
         wal_push_behind(&behind);
     for (unsigned i = 0; i < spec->repos->n; i++)
         wal_push_target_release(&targets[i]);

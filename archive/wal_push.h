@@ -25,4 +25,11 @@ typedef struct WalPushSpec {
  */
 MUST_CHECK ErrCode wal_push(const WalPushSpec *spec, Err *err);
 
+/* Where the file of a command line is: PostgreSQL works in the data directory, a person who types a
+ * path may stand elsewhere. The caller frees. */
+char *wal_push_path(const char *path, const char *data_dir);
+/* What is judged before anything is stored: wal_file_load(), and whether an unfinished segment may
+ * be kept as a tail. */
+MUST_CHECK ErrCode wal_push_load(const WalFileSpec *load, WalFile *ret, Err *err);
+
 #endif

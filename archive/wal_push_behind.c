@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "archive/wal_ready.h"
 #include "lib/common/file.h"
 #include "lib/common/log.h"
 #include "lib/common/timeutil.h"
@@ -9,7 +10,6 @@
 
 /* A server that is shut down waits for its archive_command. */
 #define BEHIND_TIME (5 * US_PER_SECOND)
-#define READY ".ready"
 
 void wal_push_target_release(WalPushTarget *t)
 {
@@ -18,41 +18,16 @@ void wal_push_target_release(WalPushTarget *t)
     *t = (WalPushTarget){.repo = NULL};
 }
 
-static bool is_history(const char *file)
-{
-    const char *dot = strchr(file, '.');
-    return dot && strcmp(dot, ".history") == 0;
-}
-
-/* What waits, in the order in which PostgreSQL offers it: histories first, then the oldest. */
-static ErrCode list_waiting(const WalBehindSpec *spec, StrList *ret, Err *err)
-{
-    StrList names AUTO(str_list_release) = {0};
-    char *dir AUTO(mem_freep) = path_join(spec->load->wal_dir, "archive_status");
-    TRY(dir_list(dir, &names, err));
-    for (int history = 1; history >= 0; history--)
-        for (size_t i = 0; i < names.n; i++) {
-            size_t len = strlen(names.at[i]);
-            if (len <= strlen(READY) || len - strlen(READY) >= WAL_FILE_MAX ||
-                strcmp(names.at[i] + len - strlen(READY), READY) != 0)
-                continue;
-            char *file AUTO(mem_freep) = mem_strndup(names.at[i], len - strlen(READY));
-            if (is_history(file) == (history == 1) && strcmp(file, spec->file) != 0)
-                vec_push(ret, steal_ptr(&file));
-        }
-    return ERR_OK;
-}
-
 /* Whether something lies there under this name; whose content it is, is seen when it is offered. */
 static ErrCode has(WalPushTarget *t, const char *file, bool *ret, Err *err)
 {
     char dir[sizeof(t->listed)];
-    snprintf(dir, sizeof(dir), "%.*s", is_history(file) ? 7 : 16,
-             is_history(file) ? "history" : file);
+    snprintf(dir, sizeof(dir), "%.*s", wal_is_history(file) ? 7 : 16,
+             wal_is_history(file) ? "history" : file);
     if (strcmp(dir, t->listed) != 0) {
         vec_release(&t->there);
         t->listed[0] = '\0';
-        if (is_history(file))
+        if (wal_is_history(file))
             TRY(wal_list_histories(&t->store, &t->there, err));
         else {
             char tli8[9];
@@ -126,11 +101,11 @@ void wal_push_behind(const WalBehindSpec *spec)
     const TimeUs until = time_monotonic() + BEHIND_TIME;
     unsigned stored = 0;
     Err err = {0};
-    ErrCode rc = list_waiting(spec, &waiting, &err);
+    ErrCode rc = wal_ready_list(spec->load->wal_dir, &waiting, &err);
     for (size_t i = 0; i < waiting.n && rc == ERR_OK && any_is_well(spec); i++) {
         WalName name = wal_name_parse(waiting.at[i], spec->load->control->wal_segment_size);
         bool is_new = false;
-        if (name.kind == WAL_NAME_OTHER)
+        if (name.kind == WAL_NAME_OTHER || strcmp(waiting.at[i], spec->file) == 0)
             continue;
         if (time_monotonic() > until || cancel_check(&err) != ERR_OK)
             break;

@@ -32,6 +32,26 @@ void wal_file_release(WalFile *f)
     *f = (WalFile){.data = NULL};
 }
 
+static uint64_t nanoseconds(struct timespec t)
+{
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+WalFileId wal_file_id(const struct stat *st)
+{
+    return (WalFileId){.dev = st->st_dev,
+                       .ino = st->st_ino,
+                       .size = (uint64_t)st->st_size,
+                       .mtime = nanoseconds(st->st_mtim),
+                       .ctime = nanoseconds(st->st_ctim)};
+}
+
+bool wal_file_id_equal(const WalFileId *a, const WalFileId *b)
+{
+    return a->dev == b->dev && a->ino == b->ino && a->size == b->size && a->mtime == b->mtime &&
+           a->ctime == b->ctime;
+}
+
 /* --- loading --- */
 
 typedef struct FileRead {
@@ -60,6 +80,7 @@ static ErrCode file_bytes(const char *path, size_t limit, unsigned threads, WalF
         return err_errno(err, errno, "cannot look at '%s'", path);
     if (!S_ISREG(st.st_mode))
         return err_set(err, ERR_DAMAGED, "'%s' is not a file", path);
+    f->id = wal_file_id(&st);
     if ((uint64_t)st.st_size > limit)
         return err_set(err, ERR_MISMATCH, "'%s' has %lld bytes, more than the %zu of a segment",
                        path, (long long)st.st_size, limit);

@@ -10,6 +10,8 @@
  * is stored as a tail object, never under the segment's name, which would keep the real one out.
  */
 
+#include <sys/stat.h>
+
 #include "catalog/wal_index.h"
 #include "lib/pg/control.h"
 #include "lib/pg/timeline.h"
@@ -25,9 +27,18 @@ typedef struct WalFileSpec {
     unsigned threads;         /* 0: one */
 } WalFileSpec;
 
+/* What tells a file from any other, and from itself when it is written to: of stat(2), times in
+ * nanoseconds. */
+typedef struct WalFileId {
+    uint64_t dev, ino, size, mtime, ctime;
+} WalFileId;
+WalFileId wal_file_id(const struct stat *st);
+bool wal_file_id_equal(const WalFileId *a, const WalFileId *b);
+
 typedef struct WalFile {
     char file[WAL_FILE_MAX];
     WalName name;
+    WalFileId id; /* before it was read */
     uint64_t system_id;
     uint32_t seg_size;
     uint8_t *data; /* the content; on the heap, or mapped */

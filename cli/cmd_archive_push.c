@@ -7,6 +7,7 @@
 
 #include "archive/wal_push.h"
 #include "cli/ahead.h"
+#include "cli/archive_helper.h"
 #include "cli/cli.h"
 #include "cli/cluster.h"
 #include "cli/repos.h"
@@ -40,12 +41,8 @@ static ErrCode check_named_cluster(const Cli *cli, const char *data_dir, Err *er
                     opt_cluster(cli));
 }
 
-ErrCode cmd_archive_push(Cli *cli, Err *err)
+static ErrCode push(Cli *cli, const char *data_dir, Err *err)
 {
-    cli_start_light(cli);
-    char *data_dir AUTO(mem_freep) = NULL;
-    TRY(cli_data_dir(cli, &data_dir, err));
-    TRY(check_named_cluster(cli, data_dir, err));
     RepoSource repos = cli_repo_source(cli);
     const char *slash = strrchr(cli->args[0], '/');
     cli_look_ahead(cli, data_dir, slash ? slash + 1 : cli->args[0]);
@@ -56,7 +53,41 @@ ErrCode cmd_archive_push(Cli *cli, Err *err)
                         .threads = cli_jobs(cli)};
     ErrCode rc = wal_push(&spec, err);
     cli_end_ahead(cli);
-    TRY(rc);
+    return rc;
+}
+
+/* Whatever it ends with is nobody's concern: the commands do by themselves what it has not done. */
+static void be_helper(Cli *cli, PushCall *call)
+{
+    Err why = {0};
+    cli_start_light(cli);
+    if (push_call_help(call, &why) != ERR_OK)
+        log_err(LOG_DEBUG, &why);
+    cli->status = 0;
+}
+
+static ErrCode push_or_ask(Cli *cli, const PushCall *call, Err *err)
+{
+    if (push_call_ask(call))
+        return ERR_OK;
+    cli_start_light(cli);
+    TRY(push(cli, call->data_dir, err));
+    push_call_leave_helper(call);
+    return ERR_OK;
+}
+
+ErrCode cmd_archive_push(Cli *cli, Err *err)
+{
+    char *data_dir AUTO(mem_freep) = NULL;
+    PushCall call AUTO(push_call_release) = {.helper = {.lock = -1}};
+    TRY(cli_data_dir(cli, &data_dir, err));
+    TRY(check_named_cluster(cli, data_dir, err));
+    push_call_init(&call, cli, data_dir);
+    if (opt_bool(cli, OPT_HELPER)) {
+        be_helper(cli, &call);
+        return ERR_OK;
+    }
+    TRY(push_or_ask(cli, &call, err));
     json_object_set_new(out_doc(&cli->out), "archived", out_json_text(cli->args[0]));
     return ERR_OK;
 }

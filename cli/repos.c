@@ -28,6 +28,12 @@ static const RetrySpec retries_of_several = {.attempts = 4,
                                              .longest_pause = 2 * US_PER_SECOND,
                                              .total = 5 * US_PER_SECOND};
 
+/* It only gives up: whoever waits for it does the same with all patience. */
+static bool is_helper(const Cli *cli)
+{
+    return cli->id == CMD_ARCHIVE_PUSH && opt_bool(cli, OPT_HELPER);
+}
+
 /* Somebody looks on and wants to know what is wrong; all else outlives the restart of a server. */
 static bool is_watched(CommandId id)
 {
@@ -41,6 +47,8 @@ static RetrySpec retries_of_s3(const Cli *cli, bool standby)
     RetrySpec spec = retries;
     if (standby)
         return retries_of_standby;
+    if (is_helper(cli))
+        return retries_of_several;
     if ((cli->id == CMD_ARCHIVE_GET || cli->id == CMD_ARCHIVE_PUSH) && opt_repos(cli) > 1)
         return retries_of_several;
     spec.total = MAX(spec.total, 3 * opt_duration(cli, OPT_IO_TIMEOUT));
@@ -53,7 +61,7 @@ ErrCode cli_storage_open(const Cli *cli, size_t i, bool create, Storage **ret, E
 {
     const char *url = opt_repo_text(cli, i, OPT_URL);
     bool standby = cli->id == CMD_ARCHIVE_GET && cli_asker_goes_on(cli);
-    RetrySpec again = standby ? retries_of_standby : retries;
+    RetrySpec again = standby ? retries_of_standby : is_helper(cli) ? retries_of_several : retries;
     Storage *s = NULL;
     if (cli_is_s3(url)) {
         again = retries_of_s3(cli, standby);

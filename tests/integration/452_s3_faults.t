@@ -42,9 +42,11 @@ sub repository
     return @both;
 }
 
+# By itself, unless @more says how far ahead a process that it leaves behind may go.
 sub push_wal
 {
     my ($pgdr, $segment, @more) = @_;
+    push @more, '--wal-ahead=0' if !grep { /^--wal-ahead=/ } @more;
     return $pgdr->run('archive-push', "pg_wal/$segment", @more, { cwd => $data });
 }
 
@@ -141,6 +143,24 @@ for my $what (qw(garbage noise flip)) {
     # One that is stored though the push failed is no harm.
     @wrong = grep { !/^stored are/ } @wrong;
     verdict("push: $what", $runs, @bad, @wrong);
+}
+
+# A process that archive-push leaves behind stores what follows: whichever of the two is hit, every
+# command ends well.
+for my $i (0 .. keys(%transient) - 1) {
+    my $what = (sort keys %transient)[$i];
+    my ($pgdr, $direct) = repository('ahead-' . $what =~ s/\W+/-/gr);
+    my (@bad, $hit);
+    for my $nth (1 + $i, 14 + $i) {
+        $proxy->set(%{ $transient{$what} }, nth => $nth);
+        for my $segment (@fresh) {
+            my $result = push_wal($pgdr, $segment, '--wal-ahead=4MiB');
+            push @bad, $result->describe if !$result->ok;
+        }
+        $hit += $proxy->calm;
+    }
+    push @bad, 'nothing was hit' if !$hit;
+    verdict("push, ahead: $what", scalar @fresh, @bad, wrong_wal($direct, @fresh));
 }
 
 # ---- how long ----

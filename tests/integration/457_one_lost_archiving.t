@@ -64,6 +64,9 @@ sub lost_in_push
     my ($pgdr, $repo, $victim, $way, $in, $part) = @_;
     my $lost  = $repo->{$victim};
     my $other = $victim eq 'main' ? 'other' : 'main';
+    # Each command stores its own segment.
+    $pgdr->set('cluster app', 'wal-ahead' => 0);
+    poll_until(sub { !-e "$data/pg_wal/pgsql_tmp_pgdr_push" }, 'no process is left behind');
     # The first one into an empty place makes folders, too.
     $pgdr->run('archive-push', 'pg_wal/' . write_segment(), { cwd => $data });
     my $calls = calls_of($repo->{$in}->place, $pgdr, 'archive-push', 'pg_wal/' . write_segment(), { cwd => $data });
@@ -90,6 +93,7 @@ sub lost_in_push
     $pgdr->ok('init');
     $pgdr->ok('archive-push', "pg_wal/$_", { cwd => $data }) for @new;
     is(gives($pgdr, $_, @new), 'all', "  and afterwards $_ has both") for qw(main other);
+    $pgdr->set('cluster app', 'wal-ahead' => undef);
     return;
 }
 
