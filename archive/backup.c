@@ -8,6 +8,7 @@
 
 #include "archive/backup_copy.h"
 #include "archive/backup_wal.h"
+#include "catalog/parent.h"
 #include "catalog/wal_publish.h"
 #include "lib/common/file.h"
 #include "lib/common/log.h"
@@ -25,7 +26,10 @@ typedef struct Backup {
     PgControl control; /* just after the start */
     char *data_dir;
     char id[BACKUP_ID_LEN + 1];
-    Lease *lease;
+    Lease *lease, *parent_lease;
+    Reuse *reuse;                   /* NULL: nothing is taken over */
+    Leftover left;                  /* of a backup that was interrupted */
+    char parent[BACKUP_ID_LEN + 1]; /* "": a full backup */
     WalStore store;
     TimelinePath path;
     Lsn start, stop;
@@ -42,7 +46,10 @@ static void backup_release(Backup *b)
     pg_conn_close(b->conn); /* before anything else: an unfinished backup ends with its session */
     pg_server_release(&b->server);
     free(b->data_dir);
+    lease_release(b->parent_lease);
     lease_release(b->lease);
+    reuse_free(b->reuse);
+    leftover_release(&b->left);
     vec_release(&b->path);
     pg_backup_stop_release(&b->label);
     backup_files_release(&b->files);
@@ -154,6 +161,100 @@ static ErrCode backup_begin(Backup *b, Err *err)
     return backup_files_drop_unlogged(b->data_dir, &b->files, err);
 }
 
+/* --- the parent --- */
+
+/* What is stored anew only so that packs can go: at most this part of the cluster out of packs that
+ * are mostly dead, and so many bytes out of those of small backups. */
+#define RENEWED_PART 0.03
+#define MERGED_MAX ((uint64_t)1 << 30)
+
+/* What it says of itself cannot be read: everything is stored, then. */
+static bool is_unreadable(ErrCode code)
+{
+    return code == ERR_DAMAGED || code == ERR_NOT_FOUND || code == ERR_VERSION ||
+           code == ERR_WRONG_KEY || code == ERR_LIMIT || code == ERR_IO || code == ERR_ACCESS ||
+           code == ERR_MISMATCH;
+}
+
+static ErrCode take_parent_lease(Backup *b, const BackupSummary *parent, Err *err)
+{
+    StrList ids AUTO(str_list_release) = {0};
+    if (parent)
+        vec_push(&ids, mem_strdup(parent->id));
+    if (*b->left.id)
+        vec_push(&ids, mem_strdup(b->left.id));
+    return lease_take(b->repo, "parent", &ids, &b->parent_lease, err);
+}
+
+static ErrCode build_on(Backup *b, const BackupSummary *parent, Err *err)
+{
+    ReuseSpec spec = {.repo = b->repo,
+                      .self = b->id,
+                      .parent = parent,
+                      .left = &b->left,
+                      .page_size = b->control.block_size,
+                      .files = &b->files};
+    if (!parent && !*b->left.id)
+        return ERR_OK;
+    if (!b->parent_lease)
+        TRY(take_parent_lease(b, parent, err));
+    TRY(reuse_open(&spec, &b->reuse, err));
+    if (*b->left.id)
+        log_info("what is still the same of %s, which was interrupted, is taken over", b->left.id);
+    if (!parent)
+        return ERR_OK;
+    double pages = (double)(b->files.bytes / b->control.block_size);
+    pack_uses_renew(reuse_packs(b->reuse), (uint64_t)(pages * RENEWED_PART));
+    b->summary.number = parent->number + 1;
+    pack_uses_merge(reuse_packs(b->reuse), b->summary.number, MERGED_MAX);
+    memcpy(b->parent, parent->id, sizeof(b->parent));
+    log_info("incremental backup, on %s", parent->id);
+    return ERR_OK;
+}
+
+static ErrCode find_parent(Backup *b, const BackupList *list, const BackupSummary **ret, Err *err)
+{
+    Lineage lineage AUTO(lineage_release) = {.steps = {0}};
+    TimelinePath path AUTO(timeline_path_release) = {0};
+    const char *why;
+    *ret = NULL;
+    if (b->spec->full)
+        return ERR_OK;
+    TRY(lineage_read(&b->store, &lineage, err));
+    TRY(lineage_path(&lineage, b->control.checkpoint_tli, &path, err));
+    *ret = parent_choose(list, &b->control, &path, b->start, &why);
+    if (!*ret)
+        log_info("full backup: %s", why);
+    return ERR_OK;
+}
+
+static const char *newest_id(const BackupList *list)
+{
+    const char *newest = "";
+    for (size_t i = 0; i < backup_count(list); i++)
+        if (strcmp(backup_at(list, i)->id, newest) > 0)
+            newest = backup_at(list, i)->id;
+    return newest;
+}
+
+static ErrCode backup_choose_parent(Backup *b, Err *err)
+{
+    BackupList list AUTO(backup_list_release) = {.broken = {0}};
+    const BackupSummary *parent;
+    TRY(backup_list_read(b->repo, &list, err));
+    TRY(find_parent(b, &list, &parent, err));
+    TRY(leftover_find(b->repo, b->id, newest_id(&list), &b->left, err));
+    ErrCode rc = build_on(b, parent, err);
+    if (!parent || !is_unreadable(rc))
+        return rc;
+    char text[sizeof(err->message) + 128];
+    snprintf(text, sizeof(text), "full backup: backup %s cannot be built on: %s", parent->id,
+             err->message);
+    warn_summary(b, text);
+    *err = (Err){0};
+    return build_on(b, NULL, err);
+}
+
 /* pg_control last: on a standby it says how far the copied files may be ahead. */
 static ErrCode copy_control(Backup *b, BackupCopy *copy, PgControl *ret, Err *err)
 {
@@ -205,7 +306,8 @@ static ErrCode backup_copy_all(Backup *b, Err *err)
                            .jobs = b->spec->jobs,
                            .level = b->spec->level,
                            .progress = b->spec->progress,
-                           .suspects = &b->suspects};
+                           .suspects = &b->suspects,
+                           .reuse = b->reuse};
     TRY(backup_copy_new(&spec, &copy, err));
     return backup_copy(b, copy, err);
 }
@@ -289,6 +391,7 @@ static FileEntry entry_of(const Backup *b, const BackupFile *f)
                        .group = backup_file_group(&b->files, f),
                        .link = f->link,
                        .place = f->place,
+                       .backup = f->backup,
                        .pack = f->pack,
                        .off = f->off,
                        .map_len = f->map_len,
@@ -329,7 +432,6 @@ static ErrCode write_manifest(Backup *b, ManifestHeader *h, Err *err)
     h->timeline = b->summary.timeline;
     h->start_lsn = b->start;
     h->stop_lsn = b->stop;
-    vec_push(&h->ids, mem_strdup(b->id));
     for (size_t i = 0; i < b->files.tablespaces.n; i++)
         vec_push(&h->tablespaces,
                  (ManifestTablespace){.oid = b->files.tablespaces.at[i].oid,
@@ -357,10 +459,10 @@ static void fill_summary(Backup *b)
     s->cluster = mem_strdup(b->repo->cluster);
     s->system_id = b->control.system_id;
     s->pg_version_num = b->server.version_num;
-    s->type = mem_strdup("full");
+    s->type = mem_strdup(*b->parent ? "incr" : "full");
     s->label = mem_strdup(b->spec->label ? b->spec->label : "");
     s->host = mem_strdup(host);
-    s->parent = mem_strdup("");
+    s->parent = mem_strdup(b->parent);
     s->from_standby = b->server.in_recovery;
     s->timeline = b->parsed.start_tli ? b->parsed.start_tli : b->control.checkpoint_tli;
     s->start_lsn = b->start;
@@ -376,6 +478,10 @@ static ErrCode backup_commit(Backup *b, Err *err)
     ManifestHeader header AUTO(manifest_header_release) = {.cluster = NULL};
     progress_begin(b->spec->progress, "committing", 0, 0);
     fill_summary(b);
+    if (b->reuse)
+        reuse_finish(b->reuse, &b->files, &b->packs, &header.ids);
+    else
+        vec_push(&header.ids, mem_strdup(b->id));
     TRY(key_put_beside(b->repo, b->id, err));
     TRY(packs_list_put(b->repo, b->id, &b->packs, &b->summary.packs, err));
     ErrCode rc = write_manifest(b, &header, err);
@@ -396,6 +502,7 @@ ErrCode backup_run(const BackupSpec *spec, BackupSummary *ret, Err *err)
     suspect_pages_init(&b.suspects);
     TRY(backup_prepare(&b, err));
     TRY(backup_begin(&b, err));
+    TRY(backup_choose_parent(&b, err));
     TRY(backup_copy_all(&b, err));
     TRY(backup_check_wal(&b, err));
     TRY(backup_commit(&b, err));

@@ -2,7 +2,8 @@
 #define PGDR_ARCHIVE_BACKUP_H
 
 /*
- * A base backup of a running server, primary or standby: pg_backup_start, copy, pg_control last,
+ * A base backup of a running server, primary or standby: pg_backup_start, copy (of an incremental
+ * one what its parent has not, see reuse.h), pg_control last,
  * pg_backup_stop, WAL arrived and compared, manifest, commit. Nothing exists before the commit;
  * whatever fails earlier leaves only packs that nobody refers to.
  */
@@ -17,6 +18,7 @@ typedef struct BackupSpec {
     const PgConnSpec *primary; /* NULL: not configured */
     const char *data_dir;      /* NULL: what the server says */
     const char *label;
+    bool full; /* even where there is a backup to build on */
     unsigned jobs;
     int level;
     TimeUs archive_timeout;

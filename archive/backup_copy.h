@@ -12,6 +12,7 @@
 
 #include "archive/backup_files.h"
 #include "archive/backup_pages.h"
+#include "archive/reuse.h"
 #include "lib/common/progress.h"
 #include "lib/repo/packs_list.h"
 
@@ -25,6 +26,7 @@ typedef struct BackupCopySpec {
     int level;
     Progress *progress;
     SuspectPages *suspects;
+    Reuse *reuse; /* NULL: everything is stored */
 } BackupCopySpec;
 
 typedef struct BackupCopy BackupCopy;

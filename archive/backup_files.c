@@ -285,6 +285,13 @@ void backup_files_drop_relation(BackupFiles *l, uint32_t spc, uint32_t db, uint3
     vec_release(&keys);
 }
 
+BackupFile *backup_files_find(const BackupFiles *l, const char *path)
+{
+    BackupFile key = {.path = path};
+    return l->files.n ? bsearch(&key, l->files.at, l->files.n, sizeof(l->files.at[0]), file_compare)
+                      : NULL;
+}
+
 BackupFile *backup_files_add(BackupFiles *l, const char *path, uint64_t size)
 {
     BackupFile f = {.path = arena_strndup(&l->arena, path, strlen(path)),
@@ -301,6 +308,5 @@ BackupFile *backup_files_add(BackupFiles *l, const char *path, uint64_t size)
         }
     vec_push(&l->files, f);
     files_sort(l);
-    BackupFile key = {.path = path};
-    return bsearch(&key, l->files.at, l->files.n, sizeof(l->files.at[0]), file_compare);
+    return backup_files_find(l, path);
 }

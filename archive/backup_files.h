@@ -20,6 +20,7 @@ typedef struct BackupFile {
     bool large;           /* copied page by page, through a file map */
     bool dropped;         /* does not belong into the manifest after all */
     uint8_t place;        /* FilePlace */
+    uint32_t backup;      /* whose pack; 0: this backup's own */
     uint32_t pack, unit, small;
     uint64_t off, map_len;
 } BackupFile;
@@ -51,6 +52,9 @@ void backup_files_drop_relation(BackupFiles *l, uint32_t spc, uint32_t db, uint3
 /* Adds a small file that is made by the backup itself (backup_label, pg_control); keeps the order.
  */
 BackupFile *backup_files_add(BackupFiles *l, const char *path, uint64_t size);
+
+/* NULL when there is none of that path. */
+BackupFile *backup_files_find(const BackupFiles *l, const char *path);
 
 const char *backup_file_user(const BackupFiles *l, const BackupFile *f);
 const char *backup_file_group(const BackupFiles *l, const BackupFile *f);

@@ -60,8 +60,11 @@ ErrCode pages_check(const PageCheck *c, uint64_t first, void *pages, size_t n, E
         if (page_check(page, c->page_size, block, c->checksums) != PAGE_DAMAGED)
             continue;
         TRY(page_read_again(c, first + i, block, page, &good, err));
-        if (!good)
-            note_suspect(c, &rel, block, page);
+        if (good)
+            continue;
+        note_suspect(c, &rel, block, page);
+        if (c->bad)
+            c->bad[i] = 1;
     }
     return ERR_OK;
 }

@@ -35,6 +35,7 @@ typedef struct PageCheck {
     uint32_t page_size, rel_seg_blocks;
     bool checksums;
     SuspectPages *suspects;
+    uint8_t *bad; /* NULL, or a byte for every page: set for those that are noted */
 } PageCheck;
 
 /* Checks the `n` whole pages at `pages`, which were read from the file's page `first` on; reads

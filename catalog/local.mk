@@ -2,6 +2,7 @@ noinst_LIBRARIES += catalog/libcatalog.a
 catalog_libcatalog_a_SOURCES = \
 	catalog/backups.c catalog/backups.h \
 	catalog/lineage.c catalog/lineage.h \
+	catalog/parent.c catalog/parent.h \
 	catalog/target.c catalog/target.h \
 	catalog/wal_copy.c catalog/wal_copy.h \
 	catalog/wal_helper.c catalog/wal_helper.h \

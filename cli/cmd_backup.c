@@ -21,6 +21,7 @@ static ErrCode run_backup(Cli *cli, Repo *repo, BackupSummary *summary, Err *err
                        .primary = cli_primary_spec(cli, &primary) ? &primary : NULL,
                        .data_dir = opt_text(cli, OPT_DATA_DIRECTORY),
                        .label = opt_text(cli, OPT_LABEL),
+                       .full = opt_is(cli, OPT_BACKUP_TYPE, "full"),
                        .jobs = cli_jobs(cli),
                        .level = (int)opt_int(cli, OPT_COMPRESS_LEVEL),
                        .archive_timeout = opt_duration(cli, OPT_ARCHIVE_TIMEOUT),

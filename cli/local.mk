@@ -8,6 +8,7 @@ cli_libcli_a_SOURCES = \
 	cli/display.c cli/display.h \
 	cli/environment.c cli/environment.h \
 	cli/findings.c cli/findings.h \
+	cli/fingerprint.c cli/fingerprint.h \
 	cli/help.c cli/help.h \
 	cli/needs.c cli/needs.h \
 	cli/option.c cli/option.h conf/options.def \
@@ -25,6 +26,7 @@ CLI_LIBS = cli/libcli.a $(COMMON_LIBS) $(INIH_LIBS)
 bin_PROGRAMS += pgdr
 pgdr_SOURCES = \
 	cli/ahead.c cli/ahead.h \
+	cli/archive_helper.c cli/archive_helper.h \
 	cli/cluster.c cli/cluster.h \
 	cli/cmd_archive_get.c cli/cmd_archive_push.c \
 	cli/cmd_backup.c \

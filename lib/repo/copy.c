@@ -418,7 +418,7 @@ static void new_packs_list(const Copy *c, PacksList *ret)
     for (size_t i = 0; i < l->own.n; i++)
         vec_push(&ret->own, c->items.at[at++].info);
     for (size_t i = 0; i < l->refs.n; i++) {
-        PackRefs refs = {.packs = {0}};
+        PackRefs refs = {.packs = {0}, .number = l->refs.at[i].number};
         memcpy(refs.backup_id, l->refs.at[i].backup_id, BACKUP_ID_LEN + 1);
         for (size_t k = 0; k < l->refs.at[i].packs.n; k++) {
             PackRef p = l->refs.at[i].packs.at[k];

@@ -230,6 +230,63 @@ void file_map_join(const FileMap *base, const FileMap *patch, FileMap *ret)
     *ret = m;
 }
 
+/* What two maps say about the pages from `page` on, as far as neither goes on to another run. */
+typedef struct Stretch {
+    uint64_t pages;
+    bool same;
+} Stretch;
+
+/* Pages beyond the end of a map are zeros. */
+static uint64_t run_left(const MapRun *r, uint64_t page)
+{
+    return r ? r->first + r->pages - page : UINT64_MAX;
+}
+
+static bool is_zeros(const MapRun *r)
+{
+    return !r || r->source == 0;
+}
+
+static Stretch compare_at(const FileMap *a, const FileMap *b, uint64_t page)
+{
+    const MapRun *x = file_map_find(a, page), *y = file_map_find(b, page);
+    Stretch s = {.pages = MIN(run_left(x, page), run_left(y, page))};
+    if (is_zeros(x) || is_zeros(y)) {
+        s.same = is_zeros(x) && is_zeros(y);
+        return s;
+    }
+    const MapSource *from = &a->sources.at[x->source - 1], *to = &b->sources.at[y->source - 1];
+    s.same = from->backup == to->backup && from->pack == to->pack &&
+             x->slot + (page - x->first) == y->slot + (page - y->first);
+    return s;
+}
+
+void file_map_diff(const FileMap *base, const FileMap *map, FileMap *ret)
+{
+    FileMap m = {.patch = true, .pages = map->pages};
+    for (uint64_t page = 0; page < map->pages;) {
+        Stretch s = compare_at(base, map, page);
+        uint64_t n = MIN(s.pages, map->pages - page);
+        if (!s.same)
+            map_copy(map, page, page + n, &m);
+        page += n;
+    }
+    file_map_release(ret);
+    *ret = m;
+}
+
+bool file_map_equal(const FileMap *a, const FileMap *b)
+{
+    uint64_t page = 0;
+    while (a->pages == b->pages && page < a->pages) {
+        Stretch s = compare_at(a, b, page);
+        if (!s.same)
+            return false;
+        page += MIN(s.pages, a->pages - page);
+    }
+    return a->pages == b->pages;
+}
+
 const MapRun *file_map_find(const FileMap *m, uint64_t page)
 {
     size_t lo = 0, hi = m->runs.n;

@@ -49,6 +49,12 @@ MUST_CHECK ErrCode file_map_decode(const void *data, size_t len, FileMap *ret, E
  * backups. */
 void file_map_join(const FileMap *base, const FileMap *patch, FileMap *ret);
 
+/* The patch that makes `map` of `base` (both base maps with one numbering of backups); where the
+ * base lies is left to the caller. */
+void file_map_diff(const FileMap *base, const FileMap *map, FileMap *ret);
+/* Whether two base maps with one numbering of backups say the same. */
+bool file_map_equal(const FileMap *a, const FileMap *b);
+
 /* The run that holds page `page` of a base map, or NULL. */
 const MapRun *file_map_find(const FileMap *m, uint64_t page);
 

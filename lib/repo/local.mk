@@ -24,6 +24,7 @@ lib_repo_librepo_a_SOURCES = \
 	lib/repo/pack.h \
 	lib/repo/pack_read.c \
 	lib/repo/pack_write.c \
+	lib/repo/pack_use.c lib/repo/pack_use.h \
 	lib/repo/packs_list.c lib/repo/packs_list.h \
 	lib/repo/page_reader.c lib/repo/page_reader.h \
 	lib/repo/publish.c lib/repo/publish.h \

@@ -349,24 +349,44 @@ static ErrCode reader_map(MapPackReader *r, const char *backup_id, const MapRef 
     return ERR_OK;
 }
 
+void map_base_release(MapBase *b)
+{
+    file_map_release(&b->map);
+    *b = (MapBase){.patched = false};
+}
+
 static ErrCode reader_get(MapPackReader *r, const char *backup_id, const MapRef *ref, FileMap *ret,
-                          Err *err)
+                          MapBase *ret_base, Err *err)
 {
     FileMap map AUTO(file_map_release) = {0};
-    FileMap base AUTO(file_map_release) = {0};
+    MapBase base AUTO(map_base_release) = {.at = *ref};
     TRY(reader_map(r, backup_id, ref, &map, err));
-    if (map.patch) {
-        MapRef at = {.pack = map.base_pack, .off = map.base_off, .len = map.base_len};
-        TRY(reader_map(r, r->ids.at[map.base_backup], &at, &base, err));
-        if (base.patch)
-            return err_set(err, ERR_DAMAGED, "a map is a patch of a patch");
-        file_map_join(&base, &map, ret);
-        return ERR_OK;
-    }
+    base.patched = map.patch;
+    base.backup = map.patch ? map.base_backup : reader_intern(r, backup_id);
     file_map_release(ret);
-    *ret = map;
-    map = (FileMap){0};
+    if (map.patch) {
+        base.at = (MapRef){.pack = map.base_pack, .off = map.base_off, .len = map.base_len};
+        TRY(reader_map(r, r->ids.at[base.backup], &base.at, &base.map, err));
+        if (base.map.patch)
+            return err_set(err, ERR_DAMAGED, "a map is a patch of a patch");
+        file_map_join(&base.map, &map, ret);
+    } else {
+        *ret = map;
+        map = (FileMap){0};
+    }
+    map_base_release(ret_base);
+    *ret_base = base;
+    base = (MapBase){.patched = false};
     return ERR_OK;
+}
+
+ErrCode map_pack_reader_get_base(MapPackReader *r, const char *backup_id, const MapRef *ref,
+                                 FileMap *ret, MapBase *ret_base, Err *err)
+{
+    ErrCode rc = reader_get(r, backup_id, ref, ret, ret_base, err);
+    if (rc != ERR_OK && repo_reads_again(r->repo, err))
+        rc = reader_get(r, backup_id, ref, ret, ret_base, err);
+    return rc;
 }
 
 /* The fallback's maps number backups in their own way. */
@@ -387,9 +407,8 @@ ErrCode map_pack_reader_get(MapPackReader *r, const char *backup_id, const MapRe
                             FileMap *ret, Err *err)
 {
     if (!r->repo->fallback || !atomic_load(&r->repo->down)) {
-        ErrCode rc = reader_get(r, backup_id, ref, ret, err);
-        if (rc != ERR_OK && repo_reads_again(r->repo, err))
-            rc = reader_get(r, backup_id, ref, ret, err);
+        MapBase base AUTO(map_base_release) = {.patched = false};
+        ErrCode rc = map_pack_reader_get_base(r, backup_id, ref, ret, &base, err);
         if (rc == ERR_OK || !repo_falls_back(r->repo, err))
             return rc;
     }

@@ -42,6 +42,18 @@ DEFINE_FREEP(MapPackReader, map_pack_reader_free)
  * base, so that the result is always a base map. */
 MUST_CHECK ErrCode map_pack_reader_get(MapPackReader *r, const char *backup_id, const MapRef *ref,
                                        FileMap *ret, Err *err);
+/* A map's base: the map itself, or the one that it is a patch of. */
+typedef struct MapBase {
+    bool patched;    /* the map is a patch; else `map` is not filled */
+    FileMap map;     /* the base */
+    uint32_t backup; /* index into map_pack_reader_ids(): where it lies */
+    MapRef at;
+} MapBase;
+void map_base_release(MapBase *b);
+/* The same, and its base. Only for a repository without a fallback. */
+MUST_CHECK ErrCode map_pack_reader_get_base(MapPackReader *r, const char *backup_id,
+                                            const MapRef *ref, FileMap *ret, MapBase *ret_base,
+                                            Err *err);
 /* All backup ids met so far; grows with every map, indexes stay. */
 const StrList *map_pack_reader_ids(const MapPackReader *r);
 

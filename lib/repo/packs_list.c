@@ -67,7 +67,7 @@ void packs_list_format(const PacksList *l, Buf *out)
         append_own(out, &l->own.at[i]);
     for (size_t i = 0; i < l->refs.n; i++) {
         const PackRefs *r = &l->refs.at[i];
-        buf_printf(out, "{\"ref\":\"%s\",\"n\":[", r->backup_id);
+        buf_printf(out, "{\"ref\":\"%s\",\"number\":%" PRIu64 ",\"n\":[", r->backup_id, r->number);
         for (size_t k = 0; k < r->packs.n; k++) {
             const PackRef *p = &r->packs.at[k];
             buf_printf(out, "%s[\"%c%u\",%" PRIu64 ",%" PRIu64 ",%" PRIu64 "]", k ? "," : "",
@@ -113,7 +113,11 @@ static ErrCode parse_ref(const json_t *j, PackRefs *r, Err *err)
     const char *id;
     json_t *list, *item;
     size_t i;
+    int64_t number = 0;
     TRY(json_get_text(j, "ref", &id, err));
+    if (json_object_get(j, "number"))
+        TRY(json_get_number(j, "number", 0, INT64_MAX, &number, err));
+    r->number = (uint64_t)number;
     TRY(json_get_array(j, "n", &list, err));
     if (!backup_id_valid(id))
         return err_set(err, ERR_DAMAGED, "'%s' is no backup id", id);

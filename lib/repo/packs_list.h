@@ -19,6 +19,7 @@ typedef struct PackRef {
 
 typedef struct PackRefs {
     char backup_id[BACKUP_ID_LEN + 1];
+    uint64_t number; /* that backup's, see summary.h */
     VEC(PackRef) packs;
 } PackRefs;
 

@@ -45,6 +45,7 @@ static json_t *summary_json(const BackupSummary *s)
         (json_int_t)s->size, "files", (json_int_t)s->files, "stored", (json_int_t)s->stored,
         "damaged_pages", (json_int_t)s->damaged_pages, "warnings", warnings, "manifest",
         document_facts_json(&s->manifest), "packs", document_facts_json(&s->packs));
+    json_object_set_new(j, "number", json_integer((json_int_t)s->number));
     json_object_update(j, more);
     json_decref(more);
     return j;
@@ -128,6 +129,11 @@ static ErrCode parse_numbers(const json_t *j, BackupSummary *s, Err *err)
         } else {
             memcpy(numbers[i].to, &v, sizeof(v));
         }
+    }
+    if (json_object_get(j, "number")) {
+        int64_t number;
+        TRY(json_get_number(j, "number", 0, INT64_MAX, &number, err));
+        s->number = (uint64_t)number;
     }
     TRY(json_get_lsn(j, "start_lsn", &s->start_lsn, err));
     TRY(json_get_lsn(j, "stop_lsn", &s->stop_lsn, err));

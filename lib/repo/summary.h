@@ -13,10 +13,13 @@ typedef struct BackupSummary {
     char *cluster;
     uint64_t system_id;
     int pg_version_num;
-    char *type;   /* "full" */
+    char *type;   /* "full" or "incr" */
     char *label;  /* what the operator calls it; "" for nothing */
     char *host;   /* where it was taken */
     char *parent; /* backup id; "" for a full one */
+    /* How many backups, one the parent of the next, are between a full one and this one, which is
+     * counted: 0 for a full one. */
+    uint64_t number;
     bool from_standby;
     TimeUs start_time, stop_time;
     uint32_t timeline;

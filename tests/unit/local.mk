@@ -2,6 +2,7 @@
 UNIT_TESTS = \
 	tests/unit/test_catalog_backups \
 	tests/unit/test_catalog_lineage \
+	tests/unit/test_catalog_parent \
 	tests/unit/test_catalog_target \
 	tests/unit/test_catalog_wal_walk \
 	tests/unit/test_catalog_wal_inventory \
@@ -21,6 +22,7 @@ UNIT_TESTS = \
 	tests/unit/test_pg_segment \
 	tests/unit/test_pg_wal \
 	tests/unit/test_procid \
+	tests/unit/test_push_ask \
 	tests/unit/test_verify_wal \
 	tests/unit/test_keys \
 	$(REPO_TESTS)
@@ -28,6 +30,7 @@ UNIT_TESTS = \
 REPO_TESTS = \
 	tests/unit/test_repo_object \
 	tests/unit/test_repo_pack \
+	tests/unit/test_repo_pack_use \
 	tests/unit/test_repo_file_map \
 	tests/unit/test_repo_fetch_ahead \
 	tests/unit/test_repo_page_reader \
@@ -104,6 +107,18 @@ tests_unit_test_catalog_wal_way_LDADD = $(CATALOG_TEST_LDADD)
 tests_unit_test_catalog_window_SOURCES = tests/unit/test_catalog_window.c $(WAL_ARCHIVE)
 tests_unit_test_catalog_window_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_test_catalog_window_LDADD = $(CATALOG_TEST_LDADD)
+
+tests_unit_test_catalog_parent_SOURCES = tests/unit/test_catalog_parent.c tests/unit/unit.h
+tests_unit_test_catalog_parent_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_catalog_parent_LDADD = $(CATALOG_TEST_LDADD)
+
+tests_unit_test_repo_pack_use_SOURCES = tests/unit/test_repo_pack_use.c tests/unit/unit.h
+tests_unit_test_repo_pack_use_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_repo_pack_use_LDADD = $(REPO_TEST_LDADD)
+
+tests_unit_test_push_ask_SOURCES = tests/unit/test_push_ask.c tests/unit/unit.h
+tests_unit_test_push_ask_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_test_push_ask_LDADD = archive/libarchive_pgdr.a $(CATALOG_TEST_LDADD)
 
 tests_unit_test_verify_wal_SOURCES = tests/unit/test_verify_wal.c $(WAL_ARCHIVE)
 tests_unit_test_verify_wal_CFLAGS = $(UNIT_CFLAGS)

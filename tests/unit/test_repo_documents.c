@@ -27,7 +27,7 @@ static void list_init(PacksList *l)
                   .slots = 0,
                   .units = 1,
                   .facts = {.size = 1000, .table_off = 700, .table_len = 168}};
-    PackRefs refs = {.backup_id = OLD_ID};
+    PackRefs refs = {.backup_id = OLD_ID, .number = 5};
     memset(p.facts.sha256, 0x11, SHA256_LEN);
     memset(p.facts.table_sha256, 0x22, SHA256_LEN);
     memset(&p.facts.stamp, 0x33, sizeof(p.facts.stamp));
@@ -49,7 +49,8 @@ static void list_init(PacksList *l)
 #define OWN(name, size, slots, units)                                                              \
     "{\"n\":\"" name "\",\"size\":" size ",\"sha256\":\"" HEX_11 "\",\"stamp\":\"" STAMP_33        \
     "\",\"slots\":" slots ",\"units\":" units ",\"table\":[700,168,\"" HEX_22 "\"]}\n"
-#define REF "{\"ref\":\"" OLD_ID "\",\"n\":[[\"d3\",70,3,1000],[\"m0\",0,0,10]]}\n"
+#define REF "{\"ref\":\"" OLD_ID "\",\"number\":5,\"n\":[[\"d3\",70,3,1000],[\"m0\",0,0,10]]}\n"
+#define REF_WITHOUT_NUMBER "{\"ref\":\"" OLD_ID "\",\"n\":[[\"d3\",70,3,1000],[\"m0\",0,0,10]]}\n"
 #define END "{\"end\":true}\n"
 
 static const char list_text[] = OWN("m12", "1000", "0", "1") //
@@ -87,6 +88,7 @@ static void a_packs_list(void **state)
     assert_null(packs_list_find(&got, (PackId){'d', 11}));
     assert_int_equal(got.refs.n, 1);
     assert_string_equal(got.refs.at[0].backup_id, OLD_ID);
+    assert_int_equal(got.refs.at[0].number, 5);
     assert_int_equal(got.refs.at[0].packs.n, 2);
     const PackRef *r = &got.refs.at[0].packs.at[0];
     assert_true(r->id.kind == 'd' && r->id.number == 3);
@@ -104,6 +106,8 @@ static const struct {
     {END, NULL},
     {OWN_OK REF END, NULL},
     {REF OWN_OK END, NULL},
+    {REF_WITHOUT_NUMBER END, NULL},
+    {"{\"ref\":\"" OLD_ID "\",\"number\":-1,\"n\":[]}\n" END, "\"number\""},
     {OWN_OK END "what stands behind it", NULL},
     {"{\"n\":\"d0\",\"new\":1,\"size\":1000,\"sha256\":\"" HEX_11 "\",\"stamp\":\"" STAMP_33
      "\",\"slots\":5,\"units\":1,\"table\":[700,168,\"" HEX_22 "\"]}\n" END,
@@ -184,6 +188,7 @@ static void summary_init(BackupSummary *s)
                          .label = mem_strdup("before the move \xc3\xa9"),
                          .host = mem_strdup("\xff"), /* not UTF-8 */
                          .parent = mem_strdup(OLD_ID),
+                         .number = 8,
                          .from_standby = true,
                          .start_time = 1795421700000000,
                          .stop_time = 1795421701000000,
@@ -214,7 +219,7 @@ static void summary_init(BackupSummary *s)
 static const char summary_text[] =
     "{\"pgdr\":1,\"id\":\"" ID "\",\"cluster\":\"app\",\"system_id\":\"18446744073709551615\","
     "\"pg_version\":180001,\"type\":\"full\",\"label\":\"before the move \\u00E9\","
-    "\"host\":\"?\",\"parent\":\"" OLD_ID "\",\"from_standby\":true,"
+    "\"host\":\"?\",\"parent\":\"" OLD_ID "\",\"from_standby\":true,\"number\":8,"
     "\"start_time\":1795421700000000,\"stop_time\":1795421701000000,\"timeline\":4294967295,"
     "\"start_lsn\":\"1/28\",\"stop_lsn\":\"FFFFFFFF/FFFFFFFF\",\"checkpoint_lsn\":\"0/30\","
     "\"wal_segment_size\":16777216,\"block_size\":8192,\"checksum_version\":1,\"size\":1,"
@@ -238,7 +243,7 @@ static void a_summary(void **state)
     assert_string_equal(got.label, s.label);
     assert_string_equal(got.host, "?");
     assert_string_equal(got.parent, s.parent);
-    assert_true(got.from_standby);
+    assert_true(got.from_standby && got.number == 8);
     assert_true(got.system_id == s.system_id && got.pg_version_num == s.pg_version_num);
     assert_true(got.start_time == s.start_time && got.stop_time == s.stop_time);
     assert_true(got.timeline == s.timeline && got.start_lsn == s.start_lsn);
@@ -263,6 +268,8 @@ static const struct {
     {"\"pgdr\":1", "\"later\":[{}],\"pgdr\":1", ERR_OK, ""},
     {"\"a \\\"warning\\\"\",", "7,", ERR_OK, ""}, /* what is no text is no warning */
     {"\"from_standby\":true,", "", ERR_OK, ""},
+    {"\"number\":8,", "", ERR_OK, ""},
+    {"\"number\":8", "\"number\":-8", ERR_DAMAGED, "\"number\""},
     {"\"pgdr\":1", "\"pgdr\":2", ERR_VERSION, "version 2"},
     {"\"id\":\"" ID, "\"id\":\"" OLD_ID, ERR_DAMAGED, "it is the summary of backup " OLD_ID},
     {"\"system_id\":\"1", "\"system_id\":\"x", ERR_DAMAGED, "\"system_id\""},

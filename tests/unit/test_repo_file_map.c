@@ -177,6 +177,87 @@ static void patches_of_another_length(void **state)
 }
 
 /* Neighbours that go on become one run; others do not. */
+/* --- differences --- */
+
+static uint64_t next_random(uint64_t *seed)
+{
+    *seed = *seed * 6364136223846793005u + 1442695040888963407u;
+    return *seed >> 33;
+}
+
+/* Runs of one to 16 pages, of zeros or of one of a few packs. */
+static void random_map(FileMap *m, uint64_t pages, uint64_t *seed)
+{
+    *m = (FileMap){.pages = pages};
+    for (uint64_t page = 0; page < pages;) {
+        uint64_t n = MIN(1 + next_random(seed) % 16, pages - page);
+        uint32_t source = (uint32_t)(next_random(seed) % 4);
+        if (source)
+            file_map_add(m, page, n, (MapSource){source % 2, source},
+                         next_random(seed) % 3 * 100 + page);
+        else
+            file_map_add_zeros(m, page, n);
+        page += n;
+    }
+}
+
+/* What `from` says, but for some stretches. */
+static void changed_map(const FileMap *from, uint64_t pages, FileMap *m, uint64_t *seed)
+{
+    FileMap patch = {.patch = true, .pages = pages};
+    for (uint64_t page = next_random(seed) % 50; page < pages; page += 5 + next_random(seed) % 50)
+        file_map_add(&patch, page, MIN(4, pages - page), (MapSource){1, 9}, page);
+    file_map_join(from, &patch, m);
+    file_map_release(&patch);
+}
+
+static void a_difference_joined_again(void **state)
+{
+    (void)state;
+    uint64_t seed = 20261124;
+    for (int i = 0; i < 500; i++) {
+        FileMap base = {0}, map = {0}, patch = {0}, joined = {0};
+        uint64_t pages = 1 + next_random(&seed) % 300;
+        random_map(&base, pages, &seed);
+        if (i % 2)
+            changed_map(&base, 1 + next_random(&seed) % 300, &map, &seed);
+        else
+            random_map(&map, 1 + next_random(&seed) % 300, &seed);
+        file_map_diff(&base, &map, &patch);
+        assert_true(patch.patch);
+        file_map_join(&base, &patch, &joined);
+        assert_true(file_map_equal(&joined, &map));
+        assert_int_equal(file_map_equal(&base, &map), patch.runs.n == 0 && base.pages == map.pages);
+        file_map_release(&base);
+        file_map_release(&map);
+        file_map_release(&patch);
+        file_map_release(&joined);
+    }
+}
+
+/* Only what has changed is in it, also where the numbers of the sources differ. */
+static void a_difference_is_small(void **state)
+{
+    (void)state;
+    FileMap base = {0}, map = {.pages = 21}, patch = {0};
+    make_base(&base);
+    file_map_add(&map, 0, 8, new_d0, 100);
+    file_map_add_zeros(&map, 8, 1);
+    file_map_add(&map, 9, 1, new_d2, 40);
+    file_map_add_zeros(&map, 10, 2);
+    file_map_add(&map, 12, 4, old_d3, 5);
+    file_map_add(&map, 16, 4, new_d0, 108);
+    file_map_add(&map, 20, 1, new_d2, 41);
+    file_map_diff(&base, &map, &patch);
+    assert_int_equal(patch.runs.n, 2);
+    expect_run(&patch, 0, 9, 1, &new_d2, 40);
+    expect_run(&patch, 1, 20, 1, &new_d2, 41);
+    assert_false(file_map_equal(&base, &map));
+    file_map_release(&base);
+    file_map_release(&map);
+    file_map_release(&patch);
+}
+
 static void runs_are_joined(void **state)
 {
     (void)state;
@@ -552,6 +633,8 @@ int main(void)
         cmocka_unit_test(a_patch_over_its_base),
         cmocka_unit_test(a_patch_inside_a_run),
         cmocka_unit_test(patches_of_another_length),
+        cmocka_unit_test(a_difference_joined_again),
+        cmocka_unit_test(a_difference_is_small),
         cmocka_unit_test(runs_are_joined),
         cmocka_unit_test(contradictions),
         cmocka_unit_test(every_bit_counts),
