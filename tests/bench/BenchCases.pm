@@ -11,7 +11,8 @@ use BenchS3;
 use BenchTools;
 use PgNode;
 use TestFile qw(files_below copy_tree slurp spit);
-use TestRun qw(temp_dir);
+use Time::HiRes;
+use TestRun qw(temp_dir poll_until time_limit);
 
 # Memory has one bound, whatever is backed up.
 use constant MEMORY_MAX => 256 * 2**20;
@@ -122,6 +123,46 @@ sub backup_turn
         },
         command => sub { $tool->backup },
         after   => sub { $_[1]{stored} = $tool->stored } };
+}
+
+# Incremental backups behind a full one, with nothing, little and much changed since the last.
+sub incremental
+{
+    my $node  = large_node();
+    my @tools = BenchTools::contenders('posix', $node);
+    say_progress("incremental backups of $node->{bench_what}");
+    for my $tool (@tools) {
+        $tool->create;
+        BenchData::archive_with($node, $tool->archive_script);
+        must(@{ $tool->backup });
+    }
+    for my $case ([ 0, { wall => 0.3 } ], [ 0.001, { wall => 0.5, stored => 0.3 } ], [ 0.05, { wall => 0.6, stored => 0.5 } ]) {
+        my ($part, $targets) = @$case;
+        my $results = take_turns(turns(), [map { incremental_turn($node, $_, $_ == $tools[0] ? $part : 0) } @tools]);
+        my $title   = sprintf 'Incremental backup of %s, %g %% changed', $node->{bench_what}, 100 * $part;
+        BenchReport::table($title, $results, 'pgdr', 'pgBackRest', $targets);
+        BenchReport::verdict("$title: stored, kB", median(map { $_->{stored} } @{ $results->{pgdr} }) / 1000, 100, '%.0f') if !$part;
+    }
+    forget($node, @tools);
+    return;
+}
+
+# PART of the pages are changed before it: all contenders of a turn see the same changes.
+sub incremental_turn
+{
+    my ($node, $tool, $part) = @_;
+    my $before;
+    return {
+        name    => $tool->name,
+        prepare => sub {
+            BenchData::archive_with($node, 'exit 0');
+            BenchData::change_pages($node, $part);
+            BenchData::archive_with($node, $tool->archive_script);
+            BenchData::warm($node->data_dir);
+            $before = $tool->stored;
+        },
+        command => sub { $tool->incremental },
+        after   => sub { $_[1]{stored} = $tool->stored - $before } };
 }
 
 # Each into a folder of its own that is emptied, not removed: ext4 without a journal takes minutes to
@@ -268,6 +309,69 @@ sub grown
     return;
 }
 
+# ---- a backlog ----
+
+# What a server waits for: archive-push as it calls it, one segment after the other, of which many wait.
+sub drain { return drain_into('posix', '', 0.4) }
+
+sub drain_s3
+{
+    drain_into('s3',         ' through S3', 0.5);
+    drain_into('s3-latency', sprintf(' through S3 with %d ms', BenchS3::DELAY), 0.6);
+    return;
+}
+
+sub recorded { return @{ $node{recorded} //= [BenchData::segments_behind('recorded', 4 * many_turns())] } }
+
+sub drain_into
+{
+    my ($kind, $note, $target) = @_;
+    my ($node, undef, undef, @names) = recorded();
+    my @tools = BenchTools::contenders_and_floor($kind, $node);
+    my $title = "Backlog of @{[scalar @names]} segments$note";
+    say_progress($title);
+    my (%calls, %rest);
+    for my $turn (1 .. 2) {
+        for my $tool ($tools[0], $tools[1], $tools[1]->asynchronous, $tools[2]) {
+            $tool->create;
+            my ($calls, $rest) = drained_by($tool, $node, @names);
+            push @{ $calls{ $tool->name } }, @$calls;
+            push @{ $rest{ $tool->name } }, { wall => $rest };
+        }
+    }
+    BenchReport::table("$title: one call of archive_command", \%calls, 'pgdr', 'pgBackRest', { wall => $target });
+    BenchReport::table("$title: one call, pgBackRest asynchronous", \%calls, 'pgdr', 'pgBackRest async', {});
+    BenchReport::table("$title: all behind the first", \%rest, 'pgdr', 'pgBackRest', {});
+    BenchReport::table("$title: all behind the first, pgBackRest asynchronous", \%rest, 'pgdr', 'pgBackRest async', { wall => 0.5 });
+    my @ms = sort { $a <=> $b } map { 1000 * $_->{wall} } @{ $calls{pgdr} };
+    BenchReport::verdict("$title: one call, p50, ms", median(@ms),            5,  '%.1f');
+    BenchReport::verdict("$title: one call, p99, ms", $ms[int(0.99 * $#ms)], 50, '%.1f');
+    $_->remove for @tools;
+    return;
+}
+
+# ([{wall} of every call that archived a segment], seconds from the first one's end to the last one's)
+sub drained_by
+{
+    my ($tool, $node, @names) = @_;
+    my $data   = copy_tree($node->data_dir, temp_dir('backlog') . '/data');
+    my $status = "$data/pg_wal/archive_status";
+    my $file   = temp_dir('calls') . '/calls';
+    my $log    = BenchRun::tool('measure') . " --append $file";
+    unlink glob "$status/*";
+    spit("$status/$_.ready", '') for @names;
+    my $server = PgNode->from_datadir('backlog', $data,
+        conf => "archive_mode = on\narchive_command = '$log @{[$tool->archive_command($data)]}'\n");
+    must('sync', '-f', TestRun::test_root());
+    $server->start;
+    poll_until(sub { !grep { !-e "$status/$_.done" } @names }, 'all is archived', time_limit());
+    my @ends = sort { $a <=> $b } map { (Time::HiRes::stat("$status/$_.done"))[10] } @names;
+    $server->stop('immediate');
+    my @calls = map { my ($wall, $failed) = (split)[0, 4]; $failed ? () : { wall => $wall } } split /\n/, slurp($file);
+    $server->destroy;
+    return (\@calls, $ends[-1] - $ends[0]);
+}
+
 # ---- recovery ----
 
 # What recovery waits for: archive-get as PostgreSQL calls it, one segment after the other. The floor is cp.
@@ -283,8 +387,7 @@ sub replay_s3
 sub replay_from
 {
     my ($kind, $note, $target) = @_;
-    $node{replay} //= [BenchData::segments_behind('replay', 4 * many_turns())];
-    my ($node, $base, $kept, @names) = @{ $node{replay} };
+    my ($node, $base, $kept, @names) = recorded();
     my @tools = BenchTools::contenders_and_floor($kind, $node);
     say_progress("recovery of @{[scalar @names]} segments$note");
     $_->create for @tools;

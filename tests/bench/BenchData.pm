@@ -172,6 +172,18 @@ sub segments_behind
     return ($node, $base, $kept, @names);
 }
 
+# Changes rows on about PART of the cluster's pages, here and there in its largest table.
+sub change_pages
+{
+    my ($node, $part) = @_;
+    my $pages = int $part * $node->query('SELECT sum(pg_database_size(oid)) / 8192 FROM pg_database');
+    $node->query(
+        "UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid IN
+         (SELECT 1 + (random() * (SELECT max(aid) - 1 FROM pgbench_accounts))::int FROM generate_series(1, $pages))") if $pages;
+    $node->query('CHECKPOINT');
+    return;
+}
+
 # All of these folders in the page cache.
 sub warm
 {

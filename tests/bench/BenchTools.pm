@@ -6,9 +6,11 @@ package BenchTools;
 #   create             a new empty repository in the place of an old one
 #   archive_script     a line of sh that archives "$1"
 #   backup             the command of a full backup
+#   incremental        that of one on the last one
 #   restore(TO)        the command that restores the newest one into TO
 #   push(FILE), get(NAME, TO)   the commands of one WAL segment, to be run in the data directory
-#   restore_command(DATA, KEPT) that of a server over DATA; KEPT holds the segments as they are
+#   archive_command(DATA) that of a server over DATA
+#   restore_command(DATA, KEPT) the same; KEPT holds the segments as they are
 #   stored             bytes in the repository but for WAL
 #   places             folders that hold what a restore reads
 #   remove             the repository
@@ -154,11 +156,13 @@ sub create
 
 sub archive_script { return join(' ', @{ $_[0]->command('archive-push') }) . ' "$1"' }
 sub backup         { return $_[0]->command('backup', '--type=full') }
+sub incremental    { return $_[0]->command('backup', '--type=incr') }
 sub restore        { return $_[0]->command('restore', "--to=$_[1]") }
 sub push           { return $_[0]->command('archive-push', $_[1]) }
 
 # As restore writes it into the restored cluster.
 sub get    { return $_[0]->command('--timeline-path=1', 'archive-get', $_[1], $_[2]) }
+sub archive_command { return join ' ', @{ $_[0]->push('%p') } }
 sub restore_command { return join ' ', @{ $_[0]->get('%f', '%p') } }
 sub stored { return $_[0]{repo}{stored}->($_[0]{name}) }
 sub places { return $_[0]{repo}{places}->($_[0]{name}) }
@@ -186,7 +190,7 @@ sub new
         'pg1-user' => 'postgres');
     TestFile::spit("$dir/pgbackrest.conf",
         "[global]\n" . section(%global) . "\n[app]\n" . section(%stanza));
-    return bless { repo => $repo, node => $node, file => "$dir/pgbackrest.conf" }, $class;
+    return bless { repo => $repo, node => $node, dir => $dir, file => "$dir/pgbackrest.conf" }, $class;
 }
 
 sub section
@@ -213,6 +217,7 @@ sub create
 {
     my ($self) = @_;
     $self->{repo}{reset}->('pgbackrest');
+    File::Path::remove_tree("$self->{dir}/spool");
     my @how = $self->{node}->is_running ? () : ('--no-online');
     must(@{ $self->command(@how, 'stanza-create') });
     return;
@@ -220,13 +225,21 @@ sub create
 
 sub archive_script { return join(' ', @{ $_[0]->command('archive-push') }) . ' "$1"' }
 sub backup         { return $_[0]->command('--type=full', 'backup') }
+sub incremental    { return $_[0]->command('--type=incr', 'backup') }
 
 # --archive-mode=off: as pgdr does for a copy, so that the copy can be started.
 sub restore { return $_[0]->command("--pg1-path=$_[1]", '--archive-mode=off', 'restore') }
 sub push    { return $_[0]->command('archive-push', $_[1]) }
 sub get     { return $_[0]->command('archive-get', $_[1], $_[2]) }
-sub restore_command { return join ' ', @{ $_[0]->command(@{ $_[0]{more} // [] }, "--pg1-path=$_[1]", 'archive-get', '%f', '%p') } }
-# The same repository by the same program, which fetches ahead.
+sub server_command
+{
+    my ($self, $data, @args) = @_;
+    return join ' ', @{ $self->command(@{ $self->{more} // [] }, "--pg1-path=$data", @args) };
+}
+
+sub archive_command { return server_command(@_, 'archive-push', '%p') }
+sub restore_command { return server_command(@_[0, 1], 'archive-get', '%f', '%p') }
+# The same repository by the same program, which fetches and stores ahead.
 sub asynchronous { my ($self) = @_; return bless { %$self, more => ['--archive-async'], label => 'pgBackRest async' }, ref $self }
 sub stored  { return $_[0]{repo}{stored}->('pgbackrest') }
 sub places  { return $_[0]{repo}{places}->('pgbackrest') }
@@ -257,6 +270,7 @@ sub places  { return $_[0]{repo}{places}->('floor') }
 sub remove  { return $_[0]{repo}{remove}->('floor') }
 sub beside  { return $_[0]{repo}{beside} }
 sub archive_script { return 'exit 0' }
+sub archive_command { my ($self) = @_; return join ' ', tool('floor'), 'push', '%p', "$self->{out}/%f", @{ $self->{ca} } }
 sub restore_command { return "cp $_[2]/%f %p" }
 
 sub push

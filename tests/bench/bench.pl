@@ -12,9 +12,12 @@ use Pgdr;
 $| = 1;
 my %cases = (
     large        => \&BenchCases::large,
+    incremental  => \&BenchCases::incremental,
     encrypted    => \&BenchCases::encrypted,
     small        => \&BenchCases::small,
     wal          => \&BenchCases::wal,
+    drain        => \&BenchCases::drain,
+    'drain-s3'   => \&BenchCases::drain_s3,
     replay       => \&BenchCases::replay,
     'replay-s3'  => \&BenchCases::replay_s3,
     s3           => \&BenchCases::s3,

@@ -94,7 +94,7 @@ for my $command (@commands) {
 ($status, $out) = pgdr('help', 'repo');
 like($out, qr/pgdr \[OPTION\]\.\.\. repo ls.*pgdr \[OPTION\]\.\.\. repo get/s, 'help of a group');
 ($status, $out) = pgdr('help', 'type');
-like($out, qr/^Values: full\n.*^Values: latest, immediate/ms, 'help of an option two commands have');
+like($out, qr/^Values: full or incr\n.*^Values: latest, immediate/ms, 'help of an option two commands have');
 ($status, $out) = pgdr('help', 's3-secret');
 unlike($out, qr/--s3-secret/, 'no secret is offered on the command line');
 like($out, qr/PGDR_S3_SECRET/, '... but in the environment');
@@ -294,7 +294,7 @@ SKIP: {
     is($complete->('pgdr', 'repo', 'ls', '--rec'), '--recurse', '... of two words');
     is($complete->('pgdr', 'restore', '--type', '=', ''), 'latest immediate time lsn xid name',
         'completes values');
-    is($complete->('pgdr', 'backup', '--type', '=', ''), 'full', '... by command');
+    is($complete->('pgdr', 'backup', '--type', '=', ''), 'full incr', '... by command');
     is($complete->('pgdr', 'backup', '--output', 'j'), 'json', '... in the next word');
     is($complete->('pgdr', 'backup', '--output=t'), '--output=text', '... in one word');
     is($complete->('pgdr', 'backup', '--repo', '=', ''), 'main offsite', '... repositories');

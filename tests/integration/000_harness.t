@@ -50,7 +50,7 @@ subtest 'programs' => sub {
 
 subtest 'processes left behind' => sub {
     my $process = start('setsid', 'sleep', '60');
-    poll_until(sub { left_behind() }, 'the process is seen');
+    poll_until(sub { join(' ', left_behind()) =~ /sleep 60/ }, 'the process is seen', 20);
     like(join(' ', left_behind()), qr/sleep 60/, 'a process that left its group is seen');
     $process->stop;
     kill 'KILL', map { (split)[0] } left_behind();

@@ -291,12 +291,13 @@ for my $p ($pgdr, $sealed) {
     };
 }
 
-# Damage of what is there does not keep a new backup from being taken, or says why; and it is whole.
+# Damage of what is there does not keep a new backup from being taken, or says why; and it is whole. (An
+# incremental one uses what is there: see below.)
 subtest 'a backup into a damaged repository' => sub {
     my %bit = map { $_->[0] => $_ } @mutations;
     for my $kind (kinds($pgdr)) {
         $bit{'a bit in the middle'}[1]->($kind->{path});
-        my $result = $pgdr->run('backup', '--output=json');
+        my $result = $pgdr->run('backup', '--type=full', '--output=json');
         my $wrong  = unnamed_error($result);
         if ($wrong eq '' && $result->ok) {
             my $id = json_of($result)->{backup}{id};
@@ -308,6 +309,28 @@ subtest 'a backup into a damaged repository' => sub {
             $wrong = 'it is not said which object is damaged: ' . short($result) if $result->{err} !~ /\Q$name\E/;
             my @now = Faults::backups_of($pgdr);
             $wrong .= "there is a backup all the same\n" if @now > 2;
+        }
+        is($wrong, '', "$kind->{name}: " . ($result->ok ? 'a backup' : 'refused'));
+        restore_state($pgdr->folder, $clean{$pgdr});
+    }
+};
+
+# Each kind of object of the parent is damaged: an incremental backup is taken without it, or verify says
+# that it is not whole, or the reason is said.
+subtest 'an incremental backup on a damaged one' => sub {
+    my %bit = map { $_->[0] => $_ } @mutations;
+    for my $kind (grep { $_->{path} =~ m{/(?:packs|backups)/} } kinds($pgdr)) {
+        $bit{'a bit in the middle'}[1]->($kind->{path});
+        my ($name) = $kind->{path} =~ m{([^/]+)$};
+        my $result = $pgdr->run('backup', '--output=json');
+        my $wrong  = unnamed_error($result);
+        if ($wrong eq '' && $result->ok) {
+            my $backup = json_of($result)->{backup};
+            my $verify = json_of($pgdr->run('verify', "--backup=$backup->{id}", '--output=json'));
+            my $told   = grep { $_->{object} =~ /\Q$name\E$/ } @{ $verify->{findings} };
+            my $to     = temp_dir('restored') . '/data';
+            my $back   = $pgdr->run('restore', "--backup=$backup->{id}", "--to=$to");
+            $wrong = "it cannot be restored, and verify says nothing: " . short($back) if !$back->ok && !$told;
         }
         is($wrong, '', "$kind->{name}: " . ($result->ok ? 'a backup' : 'refused'));
         restore_state($pgdr->folder, $clean{$pgdr});

@@ -26,7 +26,7 @@ my ($first) = backups_of($pgdr);
 
 for my $leave (0, 4096, 200_000, 700_000) {
     my $filler = fill_fs($small, $leave);
-    my $result = $pgdr->fails('NO_SPACE', qr/\Q$small\E.*No space left/s, 'backup', '--archive-timeout=5s');
+    my $result = $pgdr->fails('NO_SPACE', qr/\Q$small\E.*No space left/s, 'backup', '--type=full', '--archive-timeout=5s');
     is_deeply([ backups_of($pgdr) ], [$first], "$leave bytes left: the first backup is there, and no other");
     $pgdr->ok('verify');
     unlink $filler or die;

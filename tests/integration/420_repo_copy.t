@@ -81,11 +81,11 @@ $node->append_conf("archive_command = '" . $pgdr->shell_command('--repo=main', '
 $node->start;
 $pgdr->ok('init');
 $node->query('CREATE TABLE t AS SELECT i, md5(i::text) m FROM generate_series(1, 5000) i');
-$pgdr->ok('backup');
+$pgdr->ok('backup', '--type=full');
 $node->mark('a');
 $node->query('UPDATE t SET i = -i WHERE i % 3 = 0');
 $node->archive_all;
-$pgdr->ok('backup');
+$pgdr->ok('backup', '--type=full');
 my $mark = $node->mark('b');
 my $want = $node->fingerprint;
 $node->archive_all;
@@ -152,7 +152,7 @@ rename "$main.away", $main or die;
 subtest 'what is new is added' => sub {
     $node->mark('d');
     $node->archive_all;
-    $pgdr->ok('backup', '--repo=main');
+    $pgdr->ok('backup', '--type=full', '--repo=main');
     my $json = copies('main', 'offsite');
     is(scalar @{ $json->{backups} }, 1, 'the new backup');
     is($json->{backups_kept}, 2, 'the others are there');

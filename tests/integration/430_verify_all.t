@@ -36,10 +36,14 @@ my $behind = $node->archive_all;
 $node->mark('d');
 $node->archive_all;
 
-# A backup that was killed: packs that nobody uses.
+# A backup that was killed behind its last pack, which holds maps: nobody uses those.
 my $puts = $pgdr->run('backup', { fault => { fault_in($pgdr), action => 'count', ops => 'link' } })->{calls};
-$pgdr->run('backup', { fault => { fault_in($pgdr), action => 'kill', ops => 'link', nth => 5 } });
-my ($unused) = grep { my $f = $_; !grep { $f =~ /\Q$_\E/ } backups_of($pgdr) } files_below("$repo/app", qr{^packs/});
+my $unused;
+for my $nth (3 .. $puts) {
+    $pgdr->run('backup', '--type=full', { fault => { fault_in($pgdr), action => 'kill', ops => 'link', nth => $nth } });
+    ($unused) = grep { my $f = $_; !grep { $f =~ /\Q$_\E/ } backups_of($pgdr) } files_below("$repo/app", qr{^packs/.*/m\d+$});
+    last if $unused;
+}
 ok($unused, "a pack of no backup: $unused") or BAIL_OUT('no pack');
 
 # WAL of the server that was not archived is saved: its last piece as a tail.
@@ -51,7 +55,7 @@ $pgdr->ok('restore', '--delta', '--yes', "--target-xid=$b->{xid}");
 $node->start;
 $node->wait_promoted;
 $node->mark('f2');
-$pgdr->ok('backup');
+$pgdr->ok('backup', '--type=full');
 $node->archive_all;
 is(scalar(tail_objects($pgdr)), 1, 'a tail of the old timeline');
 poll_until(sub { grep { /^00000002.*\.backup$/ } wal_files($pgdr) }, 'the second .backup file') or BAIL_OUT('no .backup file');
@@ -124,7 +128,8 @@ subtest 'every object is read' => sub {
     my $json = $pgdr->json('verify');
     my $n = $json->{checked};
     my @files = files_below("$repo/app", qr/./);
-    my @of_backups = grep { m{^backups/} } @files;
+    my @ids = backups_of($pgdr);
+    my @of_backups = grep { my $f = $_; grep { $f =~ m{^backups/\Q$_\E/} } @ids } @files;
     is($n->{packs} + $n->{wal_segments} + $n->{other_objects} + @of_backups, scalar(@files), 'what is counted is what is there')
       or diag(explain($n), join "\n", @files);
     $json = $pgdr->json('verify', '--without-key');

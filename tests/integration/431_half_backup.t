@@ -102,8 +102,11 @@ subtest 'in the making' => sub {
     my $hold   = hold_file($node->data_dir . '/base/zz_held');
     my $backup = $pgdr->start('backup', '--output=json', { timeout => 40 });
     $hold->reached;
-    my ($live) = grep { $_ ne $lease } leases();
-    my ($id) = run('zstd', '-dcq', $live)->{out} =~ /"backups":\["([^"]+)"/ or die "no id in $live";
+    my ($live, $id);
+    for my $one (grep { $_ ne $lease } leases()) {
+        my $text = run('zstd', '-dcq', $one)->{out};
+        ($live, $id) = ($one, $1) if $text =~ /"what":"backup"/ && $text =~ /"backups":\["([^"]+)"/;
+    }
     # As if it had come further: a manifest without a summary.
     mkdir "$repo/app/backups/$id" or die "mkdir: $!";
     spit("$repo/app/backups/$id/manifest", slurp("$repo/app/backups/$first/manifest"));

@@ -239,7 +239,8 @@ sub reload
 sub postmaster_pid
 {
     my ($self) = @_;
-    my ($pid) = -e "$self->{data}/postmaster.pid" ? slurp("$self->{data}/postmaster.pid") =~ /^(\d+)/ : ();
+    open my $file, '<', "$self->{data}/postmaster.pid" or return undef; # it may go at any moment
+    my ($pid) = (<$file> // '') =~ /^(\d+)/;
     return $pid;
 }
 
