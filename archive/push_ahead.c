@@ -23,6 +23,7 @@ typedef struct Ahead {
     char file[WAL_FILE_MAX];
     bool stored;
     WalFileId id; /* when it is stored */
+    TimeUs when;  /* … and since when at the latest, by the monotonic clock */
 } Ahead;
 
 struct PushAhead {
@@ -146,6 +147,7 @@ static void work(PushAhead *p, const char *file, unsigned threads)
     else if (a) {
         a->stored = true;
         a->id = id;
+        a->when = time_monotonic();
     }
     pthread_cond_broadcast(&p->changed);
 }
@@ -226,6 +228,19 @@ static struct timespec deadline_in(TimeUs us)
                              .tv_nsec = us % US_PER_SECOND * 1000};
 }
 
+/* Stored in what may have been removed at that moment, or replaced, is not stored. */
+static PushAheadState confirmed(PushAhead *p, TimeUs when)
+{
+    Err err = {0};
+    if (push_repos_confirm(p->repos, when, &err) == ERR_OK)
+        return PUSH_AHEAD_STORED;
+    log_err(LOG_DEBUG, &err);
+    pthread_mutex_lock(&p->lock);
+    fail(p);
+    pthread_mutex_unlock(&p->lock);
+    return PUSH_AHEAD_FAILED;
+}
+
 PushAheadState push_ahead_wait(PushAhead *p, const char *file, const WalFileId *id, TimeUs us)
 {
     struct timespec until = deadline_in(us);
@@ -235,8 +250,9 @@ PushAheadState push_ahead_wait(PushAhead *p, const char *file, const WalFileId *
     asked_for(p, file);
     while ((state = state_of(p, file, id)) == PUSH_AHEAD_WORKING && rc != ETIMEDOUT)
         rc = pthread_cond_timedwait(&p->changed, &p->lock, &until);
+    const TimeUs when = state == PUSH_AHEAD_STORED ? find(p, file)->when : 0;
     pthread_mutex_unlock(&p->lock);
-    return state;
+    return state == PUSH_AHEAD_STORED ? confirmed(p, when) : state;
 }
 
 int push_ahead_failed_fd(const PushAhead *p)

@@ -7,13 +7,13 @@
 #include "lib/common/workers.h"
 
 #define KEYS "keys/"
-/* For how long what was seen of a repository is believed. */
+/* For how long what was seen of a repository is enough to begin a store. */
 #define BELIEVED (1 * US_PER_SECOND)
 
 typedef struct KeptRepo {
     Repo *repo;   /* NULL: not opened, or not to be kept */
     StrList keys; /* the names below keys/ when it was opened */
-    TimeUs seen;  /* when they were last, by the monotonic clock */
+    TimeUs seen;  /* when they were last asked for and the same, by the monotonic clock */
 } KeptRepo;
 
 struct PushRepos {
@@ -75,18 +75,19 @@ static ErrCode open_locked(PushRepos *r, unsigned i, Repo **ret, Repo **ret_own,
         *ret_own = steal_ptr(&repo);
         return ERR_OK;
     }
+    const TimeUs now = time_monotonic();
     TRY(storage_list_names(repo->storage, KEYS, false, &kept->keys, err));
-    kept->seen = time_monotonic();
+    kept->seen = now;
     kept->repo = steal_ptr(&repo);
     return ERR_OK;
 }
 
-/* It is asked again when the last answer is old. */
-static ErrCode look_again(PushRepos *r, KeptRepo *kept, Err *err)
+/* Unless it was seen at `since` or later. */
+static ErrCode look_again(PushRepos *r, KeptRepo *kept, TimeUs since, Err *err)
 {
     const TimeUs now = time_monotonic();
     pthread_mutex_lock(&r->lock);
-    bool due = now - kept->seen > BELIEVED;
+    bool due = kept->repo && kept->seen < since;
     pthread_mutex_unlock(&r->lock);
     if (!due)
         return ERR_OK;
@@ -108,7 +109,7 @@ static ErrCode store_in(PushRepos *r, unsigned i, const WalFile *f, Err *err)
     ErrCode rc = open_locked(r, i, &repo, &own, &is_new, err);
     pthread_mutex_unlock(&r->lock);
     if (rc == ERR_OK && !is_new)
-        rc = look_again(r, &r->at[i], err);
+        rc = look_again(r, &r->at[i], time_monotonic() - BELIEVED, err);
     if (rc != ERR_OK)
         return rc;
     wal_store_init(&store, repo, f->system_id, f->seg_size);
@@ -119,5 +120,12 @@ ErrCode push_repos_store(PushRepos *r, const WalFile *f, Err *err)
 {
     for (unsigned i = 0; i < r->source->n; i++)
         TRY(store_in(r, i, f, err));
+    return ERR_OK;
+}
+
+ErrCode push_repos_confirm(PushRepos *r, TimeUs stored, Err *err)
+{
+    for (unsigned i = 0; i < r->source->n; i++)
+        TRY(look_again(r, &r->at[i], stored, err));
     return ERR_OK;
 }

@@ -134,7 +134,7 @@ sub become_empty
         $self->{rgw}->restart;
         $self->remove_bucket;
     }
-    # A process that stores a backlog believes for a second in the repository that it has seen.
+    # A process that stores a backlog writes for a second to the repository that it has seen.
     sleep 2;
     $self->{s3}->make_bucket($self->{bucket});
     return;
