@@ -21,6 +21,7 @@ my $wal  = "$data/pg_wal";
 my $status = "$wal/archive_status";
 my $folder = "$wal/pgsql_tmp_pgdr_push";
 my $hold   = temp_dir('hook') . '/hold';
+my $repo = $pgdr->folder;
 my $archive = "while test -e $hold; do sleep 0.02; done; " . $pgdr->archive_command;
 $pgdr->ok('init');
 $node->enable_archiving($archive);
@@ -196,6 +197,23 @@ subtest 'what was archived is whole' => sub {
     $copy->wait_promoted;
     is($copy->fingerprint, $want, 'all rows are back');
     $copy->stop;
+};
+
+subtest 'a repository that is gone a moment after it was seen' => sub {
+    my @all = stored_ahead(2);
+    let_go();
+    $node->archive_all;
+    my ($last) = backlog(1);
+    $pgdr->ok('archive-push', "pg_wal/$last", { cwd => $data });
+    is(scalar(helpers()), 1, 'the helper has just looked at it');
+    my ($next) = backlog(1);
+    rename $repo, "$repo.away" or die "cannot move the repository: $!";
+    my $result = $pgdr->run('archive-push', "pg_wal/$next", { cwd => $data });
+    ok(!$result->ok, 'nothing is taken for stored') or diag($result->describe);
+    rename "$repo.away", $repo or die "cannot move it back: $!";
+    let_go();
+    $node->archive_all;
+    is(scalar(wal_objects($pgdr, $next)), 1, 'it is stored when the repository is back');
 };
 
 subtest 'another server has stored other content under a name' => sub {
